@@ -1,0 +1,61 @@
+# penstock: the commands a developer needs. Everything works on a fresh clone; the first one sets up .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CPP_SOURCES := $(shell git ls-files --cached --others --exclude-standard 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/*.c' 'tests/*.cpp' 'examples/*.c' 'examples/*.cpp')
+
+.PHONY: help demo test lint format fuzz bench wheel gpu clean
+
+help:
+	@echo "make demo    run the tiny model once, from weights to latents"
+	@echo "make test    set up .venv, build, run the tests"
+	@echo "make lint    ruff and clang-format, as CI checks them (make format applies them)"
+	@echo "make fuzz    fuzz the plan and safetensors readers for a minute (needs clang++)"
+	@echo "make bench   CPU benchmark: DiT forward of the tiny preset against eager torch"
+	@echo "make wheel   build dist/penstock-*.whl"
+	@echo "make gpu     build and run the GPU tests (needs an NVIDIA GPU)"
+
+# torch comes first and pinned: a looser request can pull gigabytes of CUDA packages.
+$(VENV)/.setup: constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt pip torch
+	$(BIN)/pip install -q -c constraints.txt setuptools wheel pybind11 cmake ninja
+	touch $@
+
+# An editable install; rerun cheaply, since ninja rebuilds only what changed.
+$(VENV)/.build: $(VENV)/.setup setup.py CMakeLists.txt $(shell find csrc -type f)
+	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e '.[test,lint]'
+	touch $@
+
+demo: $(VENV)/.build
+	$(BIN)/python examples/denoise_tiny.py
+
+test: $(VENV)/.build
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CPP_SOURCES)
+
+format: $(VENV)/.build
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP_SOURCES)
+
+fuzz: $(VENV)/.build
+	PYTHON=$(BIN)/python bash tests/fuzz/run.sh 25
+
+bench: $(VENV)/.build
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+wheel: $(VENV)/.setup
+	$(BIN)/pip wheel -q -c constraints.txt --no-build-isolation --no-deps -w dist .
+
+# The machine with a GPU has its own torch and no network: build in place with what it has.
+gpu:
+	$(PYTHON) -m pip install -q --no-build-isolation --no-deps -e .
+	$(PYTHON) -m pytest tests/gpu -rs
+
+clean:
+	rm -rf build dist $(VENV) python/penstock/lib python/penstock/include python/penstock/*.so

@@ -1,0 +1,211 @@
+// The Python module penstock._engine: the C ABI as classes. Values pass as raw bytes; runtime/engine.py gives them types.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "penstock/penstock.h"
+
+namespace py = pybind11;
+
+namespace {
+
+struct StatusError {
+  penstock_status status;
+  std::string message;
+};
+
+void check(penstock_status status) {
+  if (status != PENSTOCK_OK) throw StatusError{status, penstock_last_error()};
+}
+
+void raise(const StatusError& error) {
+  const py::object type = py::module_::import("penstock.runtime.errors").attr("PenstockError");
+  PyErr_SetObject(type.ptr(), py::str(error.message).ptr());
+}
+
+constexpr const char* kDTypes[] = {"f32", "bf16", "f16", "u8", "i32", "i64", "u64"};
+
+penstock_dtype dtype_of(const std::string& name) {
+  for (int i = 0; i < 7; ++i)
+    if (name == kDTypes[i]) return static_cast<penstock_dtype>(i);
+  throw StatusError{PENSTOCK_ERR_INVALID_ARGUMENT, "unknown dtype '" + name + "'"};
+}
+
+penstock_device device_of(const std::string& name) {
+  if (name == "auto") return PENSTOCK_DEVICE_AUTO;
+  if (name == "cpu") return PENSTOCK_DEVICE_CPU;
+  if (name == "cuda") return PENSTOCK_DEVICE_CUDA;
+  throw StatusError{PENSTOCK_ERR_INVALID_ARGUMENT, "device: expected auto, cpu or cuda, got '" + name + "'"};
+}
+
+// A contiguous buffer of `dtype` and `shape`; its length is checked, so that the engine never reads past it.
+class TensorArgument {
+ public:
+  TensorArgument(const std::string& dtype, const std::vector<int64_t>& shape, const py::buffer& values)
+      : info_(values.request()) {
+    tensor_.struct_size = sizeof tensor_;
+    tensor_.dtype = dtype_of(dtype);
+    if (shape.size() > PENSTOCK_MAX_DIMS) throw StatusError{PENSTOCK_ERR_INVALID_ARGUMENT, "too many dimensions"};
+    tensor_.ndim = static_cast<int32_t>(shape.size());
+    constexpr int64_t kSizes[] = {4, 2, 2, 1, 4, 8, 8};
+    int64_t bytes = kSizes[tensor_.dtype];
+    for (size_t i = 0; i < shape.size(); ++i) bytes *= tensor_.shape[i] = shape[i];
+    if (bytes != info_.size * info_.itemsize)
+      throw StatusError{PENSTOCK_ERR_INVALID_ARGUMENT, "expected " + std::to_string(bytes) + " bytes, got " +
+                                                           std::to_string(info_.size * info_.itemsize)};
+    tensor_.data = info_.ptr;
+  }
+  const penstock_tensor* get() const { return &tensor_; }
+
+ private:
+  py::buffer_info info_;
+  penstock_tensor tensor_{};
+};
+
+class PyEngine {
+ public:
+  explicit PyEngine(penstock_engine* engine) : engine_(engine) {}
+  ~PyEngine() { penstock_engine_free(engine_); }
+  PyEngine(const PyEngine&) = delete;
+  PyEngine& operator=(const PyEngine&) = delete;
+
+  static penstock_engine_params params(const std::string& device, int threads) {
+    penstock_engine_params values;
+    penstock_engine_params_init(&values);
+    values.device = device_of(device);
+    values.threads = threads;
+    return values;
+  }
+
+  static std::unique_ptr<PyEngine> open(const std::string& directory, const std::string& device, int threads) {
+    const penstock_engine_params values = params(device, threads);
+    penstock_engine* engine = nullptr;
+    {
+      py::gil_scoped_release release;
+      check(penstock_engine_open(directory.c_str(), &values, &engine));
+    }
+    return std::make_unique<PyEngine>(engine);
+  }
+
+  static std::unique_ptr<PyEngine> create(const std::string& plan, const std::string& device, int threads) {
+    const penstock_engine_params values = params(device, threads);
+    penstock_engine* engine = nullptr;
+    check(penstock_engine_create(plan.data(), plan.size(), &values, &engine));
+    return std::make_unique<PyEngine>(engine);
+  }
+
+  void set_weight(const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
+                  const py::buffer& values) {
+    const TensorArgument tensor(dtype, shape, values);
+    py::gil_scoped_release release;
+    check(penstock_engine_set_weight(engine_, name.c_str(), tensor.get()));
+  }
+
+  py::tuple tensor_info(const std::string& name) const {
+    penstock_tensor_info info{};
+    info.struct_size = sizeof info;
+    check(penstock_engine_tensor_info(engine_, name.c_str(), &info));
+    const std::vector<int64_t> shape(info.shape, info.shape + info.ndim);
+    return py::make_tuple(info.kind, kDTypes[info.dtype], py::tuple(py::cast(shape)), info.size_bytes);
+  }
+
+  uint64_t session_memory_required() const {
+    uint64_t bytes = 0;
+    check(penstock_session_memory_required(engine_, &bytes));
+    return bytes;
+  }
+
+  const penstock_engine* get() const { return engine_; }
+
+ private:
+  penstock_engine* engine_;
+};
+
+class PySession {
+ public:
+  explicit PySession(const PyEngine& engine) { check(penstock_session_create(engine.get(), &session_)); }
+  ~PySession() { penstock_session_free(session_); }
+  PySession(const PySession&) = delete;
+  PySession& operator=(const PySession&) = delete;
+
+  void write(const std::string& name, const py::buffer& values) {
+    const py::buffer_info info = values.request();
+    check(penstock_session_write(session_, name.c_str(), info.ptr, static_cast<size_t>(info.size * info.itemsize)));
+  }
+  void read(const std::string& name, const py::buffer& values) const {
+    const py::buffer_info info = values.request(/*writable=*/true);
+    check(penstock_session_read(session_, name.c_str(), info.ptr, static_cast<size_t>(info.size * info.itemsize)));
+  }
+  void set_prompt(const std::string& dtype, const std::vector<int64_t>& shape, const py::buffer& values) {
+    const TensorArgument tensor(dtype, shape, values);
+    py::gil_scoped_release release;
+    check(penstock_session_set_prompt(session_, tensor.get()));
+  }
+  void run(const std::string& phase) {
+    py::gil_scoped_release release;
+    check(penstock_session_run(session_, phase.c_str()));
+  }
+  void reset() { check(penstock_session_reset(session_)); }
+
+  py::dict stats() const {
+    penstock_session_stats stats;
+    penstock_session_stats_init(&stats);
+    check(penstock_session_get_stats(session_, &stats));
+    py::dict result;
+    result["phases_run"] = stats.phases_run;
+    result["graph_replays"] = stats.graph_replays;
+    result["last_phase_ms"] = stats.last_phase_ms;
+    return result;
+  }
+
+ private:
+  penstock_session* session_ = nullptr;
+};
+
+py::dict query_system() {
+  penstock_system_info info;
+  penstock_system_info_init(&info);
+  check(penstock_query_system(&info));
+  py::dict result;
+  result["has_cuda_backend"] = info.has_cuda_backend != 0;
+  result["cuda_driver_version"] = info.cuda_driver_version;
+  result["cuda_device_count"] = info.cuda_device_count;
+  result["cuda_device_name"] = std::string(info.cuda_device_name);
+  result["cuda_problem"] = std::string(info.cuda_problem);
+  result["blas"] = std::string(info.blas);
+  result["compiler"] = std::string(info.compiler);
+  result["cpu_threads"] = info.cpu_threads;
+  return result;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_engine, module) {
+  module.doc() = "The penstock engine (C ABI)";
+  py::register_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const StatusError& error) {
+      raise(error);
+    }
+  });
+  module.def("version", [] { return std::string(penstock_version_string()); });
+  module.def("query_system", &query_system);
+  module.def("check_plan", [](const std::string& plan) { check(penstock_check_plan(plan.data(), plan.size())); });
+  py::class_<PyEngine>(module, "Engine")
+      .def_static("open", &PyEngine::open, py::arg("directory"), py::arg("device"), py::arg("threads"))
+      .def_static("create", &PyEngine::create, py::arg("plan"), py::arg("device"), py::arg("threads"))
+      .def("set_weight", &PyEngine::set_weight)
+      .def("tensor_info", &PyEngine::tensor_info)
+      .def("session_memory_required", &PyEngine::session_memory_required);
+  py::class_<PySession>(module, "Session")
+      .def(py::init<const PyEngine&>())
+      .def("write", &PySession::write)
+      .def("read", &PySession::read)
+      .def("set_prompt", &PySession::set_prompt)
+      .def("run", &PySession::run)
+      .def("reset", &PySession::reset)
+      .def("stats", &PySession::stats);
+}

@@ -1,0 +1,66 @@
+// Backend: where tensors live and how ops run. One implementation per kind of device.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "engine/op.h"
+
+namespace penstock {
+
+struct BoundOp {
+  const OpDefinition* definition;
+  OpArgs args;
+};
+
+// A phase made ready to run again and again; on CUDA a captured graph.
+class Program {
+ public:
+  virtual ~Program() = default;
+  virtual void run() = 0;
+  virtual bool is_graph() const = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual const char* name() const = 0;
+  virtual DType compute_dtype() const = 0;
+
+  // Device memory, zeroed. Throws PENSTOCK_ERR_OUT_OF_MEMORY.
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void release(void* memory, size_t bytes) noexcept = 0;
+
+  virtual void upload(void* device, const void* host, size_t bytes) = 0;
+  virtual void download(void* host, const void* device, size_t bytes) = 0;
+  virtual void clear(void* device, size_t bytes) = 0;
+
+  virtual std::unique_ptr<Program> prepare(std::vector<BoundOp> ops) = 0;
+};
+
+// `threads`: 0 for all cores that this process may use.
+std::unique_ptr<Backend> make_cpu_backend(int threads);
+
+// An allocation that frees itself.
+class Memory {
+ public:
+  Memory() = default;
+  Memory(std::shared_ptr<Backend> backend, size_t bytes)
+      : backend_(std::move(backend)), bytes_(bytes), data_(bytes ? backend_->allocate(bytes) : nullptr) {}
+  ~Memory() {
+    if (data_) backend_->release(data_, bytes_);
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  char* at(size_t offset) const { return static_cast<char*>(data_) + offset; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::shared_ptr<Backend> backend_;
+  size_t bytes_ = 0;
+  void* data_ = nullptr;
+};
+
+}  // namespace penstock

@@ -1,0 +1,58 @@
+// The CPU backend: host memory, f32, ops one after the other, each over a thread pool.
+#include <sys/mman.h>
+
+#include <cstring>
+
+#include "engine/backend.h"
+#include "engine/error.h"
+#include "engine/thread_pool.h"
+
+namespace penstock {
+namespace {
+
+class CpuProgram : public Program {
+ public:
+  CpuProgram(std::vector<BoundOp> ops, ThreadPool& pool) : ops_(std::move(ops)), pool_(pool) {}
+
+  void run() override {
+    for (const BoundOp& op : ops_) op.definition->cpu(op.args, pool_);
+  }
+  bool is_graph() const override { return false; }
+
+ private:
+  std::vector<BoundOp> ops_;
+  ThreadPool& pool_;
+};
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(int threads) : pool_(threads) {}
+
+  const char* name() const override { return "cpu"; }
+  DType compute_dtype() const override { return DType::kF32; }
+
+  // Pages of an anonymous mapping are zero, and unused cache costs nothing until it is touched.
+  void* allocate(size_t bytes) override {
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) fail(PENSTOCK_ERR_OUT_OF_MEMORY, "cannot allocate ", bytes >> 20, " MiB of host memory");
+    return memory;
+  }
+  void release(void* memory, size_t bytes) noexcept override { munmap(memory, bytes); }
+
+  void upload(void* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
+  void download(void* host, const void* device, size_t bytes) override { std::memcpy(host, device, bytes); }
+  void clear(void* device, size_t bytes) override { std::memset(device, 0, bytes); }
+
+  std::unique_ptr<Program> prepare(std::vector<BoundOp> ops) override {
+    return std::make_unique<CpuProgram>(std::move(ops), pool_);
+  }
+
+ private:
+  ThreadPool pool_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(int threads) { return std::make_unique<CpuBackend>(threads); }
+
+}  // namespace penstock

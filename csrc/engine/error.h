@@ -1,0 +1,34 @@
+// Error: the one exception of the engine. It carries the status that the C ABI returns and a one-line message.
+#pragma once
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+#include "penstock/penstock.h"
+
+namespace penstock {
+
+class Error : public std::runtime_error {
+ public:
+  Error(penstock_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  penstock_status status() const { return status_; }
+
+ private:
+  penstock_status status_;
+};
+
+// Concatenates anything that an ostream can print.
+template <typename... Parts>
+std::string cat(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+template <typename... Parts>
+[[noreturn]] void fail(penstock_status status, const Parts&... parts) {
+  throw Error(status, cat(parts...));
+}
+
+}  // namespace penstock

@@ -1,0 +1,85 @@
+// Ops: an op is one contract with several implementations. The contract is data (roles with symbolic shapes, attributes);
+// it is checked once, when a plan is read, and binds the symbols that implementations then read as dimensions.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace penstock {
+
+class ThreadPool;
+
+enum class Access { kIn, kOut, kInOut };
+
+// One tensor of an op. `shape` is a list of dimensions separated by spaces; a dimension is a product of symbols and
+// integers: "S*F*h*w 3*H*D". Equal symbols must be equal over all roles and attributes of an op.
+struct Role {
+  const char* name;
+  Access access;
+  DType dtype;
+  const char* shape;
+  bool optional = false;
+};
+
+// One constant of an op. An integer attribute also binds the symbol of that name, if one is given.
+struct Attribute {
+  enum class Type { kInt, kFloat, kChoice };
+  const char* name;
+  Type type;
+  const char* symbol = "";                // kInt: symbol that takes this value
+  std::vector<std::string> choices = {};  // kChoice: allowed values, the first is the default
+  int64_t minimum = 1;                    // kInt: smallest allowed value
+};
+
+using Symbols = std::map<std::string, int64_t, std::less<>>;
+
+struct AttributeValue {
+  int64_t integer = 0;
+  double real = 0.0;
+  std::string text;
+};
+
+struct OpContract {
+  const char* name;
+  const char* formula;
+  std::vector<Role> roles;
+  std::vector<Attribute> attributes;
+  // Conditions that products of symbols cannot express; returns what is wrong, or an empty string.
+  std::string (*condition)(const Symbols& symbols) = nullptr;
+};
+
+// A bound op: contract, tensors in memory, symbols and attributes. Implementations read everything from it.
+struct OpArgs {
+  const OpContract* contract = nullptr;
+  std::vector<TensorView> tensors;  // by role; data is null for an absent optional role
+  std::vector<AttributeValue> attributes;  // by attribute
+  Symbols symbols;
+
+  bool has(std::string_view role) const { return tensor(role).data != nullptr; }
+  const TensorView& tensor(std::string_view role) const;
+  template <typename T>
+  T* data(std::string_view role) const {
+    return tensor(role).as<T>();
+  }
+  int64_t dim(std::string_view symbol) const;
+  int64_t integer(std::string_view attribute) const;
+  float real(std::string_view attribute) const;
+  const std::string& choice(std::string_view attribute) const;
+};
+
+using CpuKernel = void (*)(const OpArgs& args, ThreadPool& pool);
+
+struct OpDefinition {
+  const OpContract* contract;
+  CpuKernel cpu;
+};
+
+// Every op that this library knows, in a fixed order.
+const std::vector<OpDefinition>& all_ops();
+const OpDefinition* find_op(std::string_view name);
+
+}  // namespace penstock

@@ -1,0 +1,60 @@
+"""Engine directories: a plan with its packed weights on disk, which a C++ host opens without Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import Config
+from .engine import Engine
+from .errors import PenstockError, os_errors_as_penstock
+from .model import ModelDir, load_model
+from .models.stream import denoising_plan
+from .pack import packed_weights
+from .plan import Plan
+from .safetensors_io import Progress, TensorInfo, write_safetensors
+
+PLAN_FILE = "plan.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build wrote: where, how many weights, and their bytes."""
+
+    path: Path
+    weights: int
+    weight_bytes: int
+    plan: Plan
+
+
+def build(
+    model_dir: str | Path, engine_dir: str | Path, config: Config, progress: Progress | None = None
+) -> BuildReport:
+    """Writes the engine directory {plan.json, weights.safetensors} of a model for one configuration.
+
+    Weights keep the dtype of the model directory. An existing engine directory is overwritten; any other non-empty
+    directory is refused.
+    """
+    target = Path(engine_dir)
+    model = load_model(model_dir)
+    plan = denoising_plan(model.spec, config)
+    plan.validate()
+    with os_errors_as_penstock(target, "write the engine directory"):
+        if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / PLAN_FILE).is_file())):
+            raise PenstockError(f"{target}: exists and is not an engine directory")
+        target.mkdir(parents=True, exist_ok=True)
+    with model.open_weights() as weights:
+        packed = {weight.name: weight for weight in packed_weights(plan, weights)}
+        infos = [TensorInfo.of(weight.name, weight.dtype.upper(), weight.shape) for weight in packed.values()]
+        write_safetensors(target / WEIGHTS_FILE, infos, lambda info: packed[info.name].parts, progress=progress)
+    with os_errors_as_penstock(target, "write the plan"):
+        (target / PLAN_FILE).write_text(plan.to_json(), encoding="utf-8")
+    return BuildReport(target, len(infos), sum(info.nbytes for info in infos), plan)
+
+
+def create_engine(model: ModelDir, config: Config, device: str = "auto", threads: int = 0) -> Engine:
+    """An engine straight from a model directory, without writing an engine directory."""
+    plan = denoising_plan(model.spec, config)
+    with model.open_weights() as weights:
+        return Engine.create(plan, packed_weights(plan, weights), device, threads)

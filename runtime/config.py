@@ -1,0 +1,103 @@
+"""The denoising configuration: one Config = one plan = one set of graphs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .errors import PenstockError
+from .schedule import step_list
+
+VAE_STRIDE = 8  # pixels per latent row or column
+PATCH = 2  # latent rows or columns per token
+MODES = ("stream_batch", "sequential")
+HISTORIES = ("shared", "per_step")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a plan is built for, beside the model.
+
+    height, width: pixels, multiples of 16. steps: denoising steps per chunk; ``timesteps`` is the list whose first
+    ``steps`` entries are used (None: the video-to-video list of spec 2.9). mode: ``stream_batch`` runs all steps as one
+    batch of slots, each on its own chunk; ``sequential`` runs them one after the other on one chunk, with one cache
+    (history ``shared``) or one per step (``per_step``). chunk_latents, first_latents: latent frames per chunk and in the
+    first chunk. cache_frames, sink_frames: latent frames in the rolling cache, and how many of them are pinned.
+    """
+
+    height: int = 480
+    width: int = 832
+    steps: int = 2
+    timesteps: tuple[int, ...] | None = None
+    mode: str = "stream_batch"
+    history: str = "shared"
+    chunk_latents: int = 1
+    first_latents: int = 2
+    cache_frames: int = 6
+    sink_frames: int = 3
+    noise_scale: float = 0.8
+    schedule: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        unit = VAE_STRIDE * PATCH
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if value < unit or value % unit:
+                nearest = max(unit, round(value / unit) * unit)
+                raise PenstockError(f"{name}: expected a multiple of {unit} pixels, got {value} (nearest: {nearest})")
+        if self.mode not in MODES:
+            raise PenstockError(f"mode: expected one of {', '.join(MODES)}, got {self.mode!r}")
+        if self.history not in HISTORIES:
+            raise PenstockError(f"history: expected one of {', '.join(HISTORIES)}, got {self.history!r}")
+        if not 0.0 <= self.noise_scale <= 1.0:
+            raise PenstockError(f"noise_scale: expected 0 to 1, got {self.noise_scale}")
+        object.__setattr__(self, "schedule", step_list(self.steps, self.timesteps))
+        self._check_cache()
+
+    def _check_cache(self) -> None:
+        chunk, first, cache, sinks = self.chunk_latents, self.first_latents, self.cache_frames, self.sink_frames
+        if chunk < 1 or first < 1 or cache < max(chunk, first):
+            raise PenstockError(f"cache_frames: expected at least one chunk ({max(chunk, first)} frames), got {cache}")
+        if not 0 <= sinks <= cache - chunk:
+            raise PenstockError(f"sink_frames: expected 0 to {cache - chunk} with {cache} cache frames, got {sinks}")
+        if (cache - sinks) % chunk or (first - sinks) % chunk:
+            raise PenstockError(
+                f"cache_frames {cache}, sink_frames {sinks}: chunks of {chunk} frames would wrap inside the rolling part"
+            )
+
+    @property
+    def latent_height(self) -> int:
+        return self.height // VAE_STRIDE
+
+    @property
+    def latent_width(self) -> int:
+        return self.width // VAE_STRIDE
+
+    @property
+    def token_rows(self) -> int:
+        return self.latent_height // PATCH
+
+    @property
+    def token_columns(self) -> int:
+        return self.latent_width // PATCH
+
+    @property
+    def frame_tokens(self) -> int:
+        """Tokens per latent frame."""
+        return self.token_rows * self.token_columns
+
+    @property
+    def slots(self) -> int:
+        """Rows of the stream batch: one per step, or one in sequential mode."""
+        return self.steps if self.mode == "stream_batch" else 1
+
+    @property
+    def cache_slots(self) -> int:
+        """Rolling caches per layer."""
+        return self.steps if self.mode == "stream_batch" or self.history == "per_step" else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the plan; ``schedule`` is the resolved step list."""
+        record = asdict(self)
+        del record["timesteps"]
+        return record | {"schedule": list(self.schedule)}

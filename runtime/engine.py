@@ -1,0 +1,115 @@
+"""The engine from Python: typed numpy access over the C ABI's engine and session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import PenstockError
+from .pack import PackedWeight
+from .plan import Plan
+
+try:
+    from penstock import _engine
+except ImportError as error:  # a checkout that was never built
+    raise PenstockError(f"the compiled engine cannot be loaded ({error}); build it with `pip install .`") from None
+
+NUMPY_DTYPES = {"f32": np.float32, "u8": np.uint8, "i32": np.int32, "i64": np.int64, "u64": np.uint64,
+                "f16": np.float16, "bf16": np.uint16}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of a plan as the device stores it: kind and dtype as in the plan, shape, bytes."""
+
+    kind: str
+    dtype: str
+    shape: tuple[int, ...]
+    size_bytes: int
+
+
+def check_plan(plan_json: str) -> None:
+    """Checks a plan's JSON in the engine; PenstockError says what is wrong and where."""
+    _engine.check_plan(plan_json)
+
+
+def query_system() -> dict[str, Any]:
+    """What the library was built with and what this machine offers (see ``penstock_system_info``)."""
+    return _engine.query_system()
+
+
+class Engine:
+    """A plan with its weights on one device; immutable, shared by any number of sessions."""
+
+    def __init__(self, handle: _engine.Engine):
+        self._handle = handle
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str], device: str = "auto", threads: int = 0) -> Engine:
+        """Opens an engine directory that :func:`penstock.runtime.build.build` wrote. threads 0: all cores."""
+        return cls(_engine.Engine.open(os.fspath(directory), device, threads))
+
+    @classmethod
+    def create(cls, plan: Plan, weights: Iterable[PackedWeight], device: str = "auto", threads: int = 0) -> Engine:
+        """An engine from a plan and its weights, which are copied to the device one by one."""
+        handle = _engine.Engine.create(plan.to_json(), device, threads)
+        for weight in weights:
+            handle.set_weight(weight.name, weight.dtype, list(weight.shape), weight.bytes())
+        return cls(handle)
+
+    def tensor_info(self, name: str) -> TensorInfo:
+        return TensorInfo(*self._handle.tensor_info(name))
+
+    def session(self) -> Session:
+        """A new stream over this engine."""
+        return Session(self)
+
+    def session_memory_required(self) -> int:
+        """Device bytes that one session takes, weights not included."""
+        return self._handle.session_memory_required()
+
+
+class Session:
+    """One stream's state. Not for two threads at a time."""
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+        self._handle = _engine.Session(engine._handle)
+
+    def write(self, name: str, values: Any) -> None:
+        """Sets a whole input, state, output or step-state tensor; values are cast to its dtype, shapes must agree."""
+        info = self.engine.tensor_info(name)
+        if info.dtype == "bf16":
+            raise PenstockError(f"tensor {name!r} is bf16 on this device; only float32 devices can be written from numpy")
+        array = np.ascontiguousarray(values, dtype=NUMPY_DTYPES[info.dtype])
+        if array.shape != info.shape:
+            raise PenstockError(f"tensor {name!r}: expected shape {list(info.shape)}, got {list(array.shape)}")
+        self._handle.write(name, array)
+
+    def read(self, name: str) -> np.ndarray:
+        """A copy of an input, state, output or step-state tensor (bf16 as uint16 bits)."""
+        info = self.engine.tensor_info(name)
+        array = np.empty(info.shape, NUMPY_DTYPES[info.dtype])
+        self._handle.read(name, array)
+        return array
+
+    def set_prompt(self, embeddings: Any) -> None:
+        """Text embeddings [rows <= text_len, text_dim], float; computes the per-prompt constants."""
+        array = np.ascontiguousarray(embeddings, dtype=np.float32)
+        self._handle.set_prompt("f32", list(array.shape), array)
+
+    def run(self, phase: str) -> None:
+        """Runs one phase of the plan to its end; other Python threads go on meanwhile."""
+        self._handle.run(phase)
+
+    def reset(self) -> None:
+        """Back to the state after creation; the prompt must be set again."""
+        self._handle.reset()
+
+    def stats(self) -> dict[str, Any]:
+        """phases_run, graph_replays, last_phase_ms."""
+        return self._handle.stats()

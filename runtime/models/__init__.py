@@ -1,0 +1,1 @@
+"""Models as plans: each module writes one network's ops."""

@@ -1,0 +1,147 @@
+"""The denoising stream as a plan: phases ``set_prompt``, ``denoise_first`` and ``denoise`` around the DiT (spec 2.2, 4.9).
+
+Step state, all on the device (what changes from chunk to chunk; n = steps, S = slots of the stream batch):
+
+    timestep, sigma   f32 [n]            of every denoising step
+    noise_scale       f32 [1]            level mixed into the clean latents of a new chunk
+    seed              u64 [1]            key of all noise
+    noise_given       i32 [1]            1: take the noise from the inputs, in the spec's draw order
+    prompt_length     i32 [1]            valid rows of the text keys
+    chunk             i64 [1]            index of the newest chunk; 0 is the first
+    row_chunk         i64 [S]            chunk that each slot works on
+    frame_position    i32 [S]            temporal rotary position of the slot's first frame
+    ring_write        i32 [layers, S]    cache frame that receives the slot's chunk
+    ring_length       i32 [layers, S]    cache frames that the slot attends to
+"""
+
+from __future__ import annotations
+
+from ..config import Config
+from ..model import ModelSpec
+from ..plan import Plan, PlanBuilder, Tensor
+from ..rope import POSITIONS
+from ..schedule import sigma_of
+from .wan_dit import Batch, WanDit
+
+
+class DenoisingStream:
+    """Declares the stream's tensors and writes its phases."""
+
+    def __init__(self, model: ModelSpec, config: Config):
+        self.config, self.spec = config, model.dit
+        name = f"{model.name} {config.height}x{config.width}, {config.steps} steps, {config.mode}"
+        plan = self.plan = PlanBuilder(name, config.to_dict())
+        steps, slots, layers = config.steps, config.slots, model.dit.layers
+        self.timestep = plan.step("timestep", "f32", (steps,), tuple(float(t) for t in config.schedule))
+        self.sigma = plan.step("sigma", "f32", (steps,), tuple(sigma_of(t) for t in config.schedule))
+        self.noise_scale = plan.step("noise_scale", "f32", (1,), (config.noise_scale,))
+        self.seed = plan.step("seed", "u64", (1,))
+        self.noise_given = plan.step("noise_given", "i32", (1,))
+        self.prompt_length = plan.step("prompt_length", "i32", (1,))
+        self.chunk = plan.step("chunk", "i64", (1,))
+        self.row_chunk = plan.step("row_chunk", "i64", (slots,))
+        self.frame_position = plan.step("frame_position", "i32", (slots,))
+        self.ring_write = plan.step("ring_write", "i32", (layers, slots))
+        self.ring_length = plan.step("ring_length", "i32", (layers, slots))
+        self.dit = WanDit(plan, self.spec, config, self.ring_write, self.ring_length, self.prompt_length)
+
+    def build(self) -> Plan:
+        plan, config = self.plan, self.config
+        embeddings = plan.input("prompt_embeddings", (self.spec.text_len, self.spec.text_dim), dtype="compute")
+        with plan.phase("set_prompt"):
+            self.dit.set_prompt(embeddings)
+        with plan.phase("denoise_first"):
+            self._first_chunk()
+        with plan.phase("denoise"):
+            if config.mode == "stream_batch":
+                self._stream_batch_chunk()
+            else:
+                self._sequential_chunk()
+        return plan.finish()
+
+    def _latents(self, rows: int, frames: int) -> tuple[int, ...]:
+        return (rows, frames, self.spec.in_channels, self.config.latent_height, self.config.latent_width)
+
+    def _advance_ring(self, phase: str) -> None:
+        config = self.config
+        fields = {"frame_position": self.frame_position, "row_chunk": self.row_chunk,
+                  "ring_write": self.ring_write, "ring_length": self.ring_length}  # fmt: skip
+        self.plan.op("ring_advance", {}, fields, {"chunk": self.chunk}, phase=phase, frames=config.chunk_latents,
+                     first_frames=config.first_latents, capacity=config.cache_frames, sinks=config.sink_frames,
+                     positions=POSITIONS)  # fmt: skip
+
+    def _noise_mix(self, latents: Tensor, noise: Tensor, x: Tensor) -> None:
+        """x = s * noise + (1 - s) * latents; row 0 of ``noise`` is the first draw of a chunk."""
+        given = {"noise": self.plan.view(noise, noise.shape[1:]), "noise_given": self.noise_given}
+        self.plan.op("noise_mix", {"latents": latents, "noise_scale": self.noise_scale, "seed": self.seed,
+                                   "row_chunk": self.row_chunk, **given}, {"x": x})  # fmt: skip
+
+    def _renoise(self, x: Tensor, flow: Tensor, x0: Tensor, noise: Tensor, advance: str, step: int = 0) -> None:
+        """x0 of all rows, and the rows re-noised for their next step; draws follow the input noise in ``noise``."""
+        plan, rows = self.plan, x.shape[0]
+        renoised = {"shift": rows - 1, "stay": rows, "none": 0}[advance]
+        roles: dict[str, Tensor] = {
+            "flow": flow, "sigma": plan.view(self.sigma, (rows,), step),
+            "seed": self.seed, "row_chunk": plan.view(self.row_chunk, (rows,)),
+        }  # fmt: skip
+        if renoised:
+            row = noise.size // noise.shape[0]
+            roles["next_sigma"] = plan.view(self.sigma, (renoised,), step + 1)
+            roles["noise"] = plan.view(noise, (renoised, *noise.shape[1:]), (step + 1) * row)
+            roles["noise_given"] = self.noise_given
+        plan.op("renoise", roles, {"x0": x0}, {"x": x}, advance=advance, first_step=step)
+
+    def _passes(self, x: Tensor, flow: Tensor, x0: Tensor, noise: Tensor, frames: int, per_step_cache: bool) -> None:
+        """All denoising steps one after the other on the chunk in ``x`` [1, F, C, h, w]; ``x0`` is the last step's."""
+        plan, steps = self.plan, self.config.steps
+        for step in range(steps):
+            last = step + 1 == steps
+            timestep = plan.view(self.timestep, (1,), step)
+            position = plan.view(self.frame_position, (1,))
+            batch = Batch(frames, timestep, position, step if per_step_cache else 0)
+            step_flow = flow if last else plan.scratch(f"step{step}.flow", x.shape, "f32")
+            self.dit.forward(f"step{step}", x, step_flow, batch)
+            step_x0 = x0 if last else plan.scratch(f"step{step}.x0", x.shape, "f32")
+            self._renoise(x, step_flow, step_x0, noise, "none" if last else "stay", step)
+
+    def _first_chunk(self) -> None:
+        """All steps on one cache over the first frames jointly; the last pass's keys and values stay, for every slot."""
+        plan, frames = self.plan, self.config.first_latents
+        latents = plan.input("latents_first", self._latents(1, frames)[1:])
+        noise = plan.input("noise_first", self._latents(self.config.steps, frames))
+        shape = self._latents(1, frames)
+        x, flow, x0 = plan.scratch("x", shape, "f32"), plan.output("flow_first", shape), plan.output("x0_first", shape)
+        self._advance_ring("first")
+        self._noise_mix(latents, noise, x)
+        self._passes(x, flow, x0, noise, frames, per_step_cache=False)
+        if self.config.cache_slots > 1:
+            for cache in (*self.dit.k_cache, *self.dit.v_cache):
+                plan.op("replicate_slots", {}, updates={"x": cache})
+
+    def _chunk_tensors(self, rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        plan, frames = self.plan, self.config.chunk_latents
+        shape = self._latents(rows, frames)
+        return (plan.input("latents", shape[1:]), plan.input("noise", self._latents(self.config.steps, frames)),
+                plan.output("flow", shape), plan.output("x0", shape))  # fmt: skip
+
+    def _stream_batch_chunk(self) -> None:
+        """One forward over all slots; every slot's chunk then moves one step on, and slot n-1's x0 is the result."""
+        plan, steps = self.plan, self.config.steps
+        latents, noise, flow, x0 = self._chunk_tensors(steps)
+        x = plan.state("x", flow.shape, "f32")
+        self._advance_ring("next")
+        self._noise_mix(latents, noise, plan.view(x, (1, *x.shape[1:])))
+        self.dit.forward("batch", x, flow, Batch(self.config.chunk_latents, self.timestep, self.frame_position))
+        self._renoise(x, flow, x0, noise, "shift")
+
+    def _sequential_chunk(self) -> None:
+        latents, noise, flow, x0 = self._chunk_tensors(1)
+        x = self.plan.scratch("x", flow.shape, "f32")
+        self._advance_ring("next")
+        self._noise_mix(latents, noise, x)
+        self._passes(x, flow, x0, noise, self.config.chunk_latents, self.config.history == "per_step")
+
+
+def denoising_plan(model: ModelSpec, config: Config) -> Plan:
+    """The plan of a model's denoising stream for one configuration."""
+    return DenoisingStream(model, config).build()

@@ -1,0 +1,39 @@
+"""Builds libpenstock and the Python module with CMake and ninja, and places them inside the package."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pybind11
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+
+
+class CMakeBuild(build_ext):
+    """One CMake build per interpreter under build/, installed into penstock/{lib,include} and penstock/_engine*.so."""
+
+    def build_extension(self, extension: Extension) -> None:
+        package = Path(self.get_ext_fullpath(extension.name)).resolve().parent
+        # An editable install copies back only the module; the library and the header must be beside it.
+        targets = [package, ROOT / "python" / "penstock"] if self.editable_mode else [package]
+        build = ROOT / "build" / f"cmake-{sys.implementation.cache_tag}"
+        configure = [
+            "-DCMAKE_INSTALL_LIBDIR=lib",
+            "-DCMAKE_INSTALL_INCLUDEDIR=include",
+            "-DPENSTOCK_PYTHON_MODULE=ON",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+        ]
+        extra = os.environ.get("PENSTOCK_CMAKE_ARGS", "").split()
+        subprocess.run(["cmake", "-S", ROOT, "-B", build, "-G", "Ninja", *configure, *extra], check=True)
+        subprocess.run(["cmake", "--build", build], check=True)
+        for target in targets:
+            subprocess.run(["cmake", "--install", build, "--strip", "--prefix", target], check=True)
+
+
+setup(ext_modules=[Extension("penstock._engine", sources=[])], cmdclass={"build_ext": CMakeBuild})

@@ -1,0 +1,20 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import zlib
+
+import numpy as np
+import pytest
+
+SEED_VARIABLE = "PENSTOCK_TEST_SEED"
+SEED = int(os.environ.get(SEED_VARIABLE) or secrets.randbits(32))
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator of the test's own, from a seed that is fresh in every run and printed when the test fails."""
+    print(f"replay with {SEED_VARIABLE}={SEED}")
+    return np.random.default_rng([SEED, zlib.crc32(request.node.nodeid.encode())])

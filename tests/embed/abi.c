@@ -1,0 +1,138 @@
+/* Uses the C ABI wrongly and in older versions: every call must return a status and a message, never crash. */
+#include <penstock/penstock.h>
+#include <stdio.h>
+#include <string.h>
+
+static int problems = 0;
+
+static void expect(int condition, const char* what) {
+  if (condition) return;
+  printf("failed: %s (last error: %s)\n", what, penstock_last_error());
+  ++problems;
+}
+
+static const char kPlan[] =
+    "{\"format\":\"penstock-plan\",\"version\":1,\"name\":\"one op\",\"config\":{},\"scratch_size\":0,"
+    "\"step_state\":[{\"name\":\"level\",\"dtype\":\"f32\",\"shape\":[2],\"init\":[0.5]}],"
+    "\"tensors\":[{\"name\":\"x\",\"kind\":\"input\",\"dtype\":\"compute\",\"shape\":[2,2]},"
+    "{\"name\":\"w\",\"kind\":\"weight\",\"dtype\":\"compute\",\"shape\":[1,2]},"
+    "{\"name\":\"y\",\"kind\":\"output\",\"dtype\":\"compute\",\"shape\":[2,1]}],"
+    "\"phases\":{\"go\":[{\"op\":\"gemm\",\"inputs\":{\"x\":\"x\",\"weight\":\"w\"},\"outputs\":{\"y\":\"y\"},"
+    "\"attributes\":{\"activation\":\"none\"}}]}}";
+
+static penstock_tensor vector_of(const float* data, int64_t rows, int64_t columns) {
+  penstock_tensor tensor;
+  memset(&tensor, 0, sizeof tensor);
+  tensor.struct_size = sizeof tensor;
+  tensor.dtype = PENSTOCK_F32;
+  tensor.ndim = 2;
+  tensor.shape[0] = rows;
+  tensor.shape[1] = columns;
+  tensor.data = data;
+  return tensor;
+}
+
+static void check_nulls(void) {
+  penstock_engine* engine = NULL;
+  penstock_session* session = NULL;
+  float value = 0;
+  uint64_t bytes;
+  expect(penstock_engine_open(NULL, NULL, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "open null directory");
+  expect(penstock_engine_open("x", NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "open null result");
+  expect(penstock_engine_create(NULL, 0, NULL, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "create null plan");
+  expect(penstock_check_plan(NULL, 3) == PENSTOCK_ERR_INVALID_ARGUMENT, "check null plan");
+  expect(penstock_engine_set_weight(NULL, "w", NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "weight of null engine");
+  expect(penstock_engine_tensor_info(NULL, "w", NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "info of null engine");
+  expect(penstock_session_memory_required(NULL, &bytes) == PENSTOCK_ERR_INVALID_ARGUMENT, "memory of null engine");
+  expect(penstock_session_create(NULL, &session) == PENSTOCK_ERR_INVALID_ARGUMENT, "session of null engine");
+  expect(penstock_session_write(NULL, "x", &value, 4) == PENSTOCK_ERR_INVALID_ARGUMENT, "write null session");
+  expect(penstock_session_read(NULL, "x", &value, 4) == PENSTOCK_ERR_INVALID_ARGUMENT, "read null session");
+  expect(penstock_session_run(NULL, "go") == PENSTOCK_ERR_INVALID_ARGUMENT, "run null session");
+  expect(penstock_session_reset(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "reset null session");
+  expect(penstock_session_set_prompt(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "prompt of null session");
+  expect(penstock_query_system(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "query null");
+  penstock_engine_params_init(NULL);
+  penstock_system_info_init(NULL);
+  penstock_session_stats_init(NULL);
+  penstock_engine_free(NULL);
+  penstock_session_free(NULL);
+  expect(strlen(penstock_last_error()) > 0, "a message after a failure");
+  expect(strcmp(penstock_status_name((penstock_status)99), "unknown penstock_status") == 0, "name of a bad status");
+}
+
+static void check_old_structs(void) {
+  penstock_engine* engine = NULL;
+  penstock_engine_params params;
+  penstock_engine_params_init(&params);
+  params.struct_size = 8; /* a host built when only `device` existed */
+  params.device = PENSTOCK_DEVICE_CPU;
+  params.threads = -5; /* beyond the old struct: must not be read */
+  expect(penstock_engine_create(kPlan, sizeof kPlan - 1, &params, &engine) == PENSTOCK_OK, "old params");
+  penstock_engine_free(engine);
+  params.struct_size = 0;
+  expect(penstock_engine_create(kPlan, sizeof kPlan - 1, &params, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "size 0");
+  penstock_engine_params_init(&params);
+  expect(params.struct_size == sizeof params, "init sets struct_size");
+  params.device = (penstock_device)77;
+  expect(penstock_engine_create(kPlan, sizeof kPlan - 1, &params, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "device");
+  params.device = PENSTOCK_DEVICE_CUDA;
+  expect(penstock_engine_create(kPlan, sizeof kPlan - 1, &params, &engine) == PENSTOCK_ERR_UNSUPPORTED, "no cuda");
+
+  struct {
+    penstock_system_info info;
+  } guarded;
+  memset(&guarded, 0x5a, sizeof guarded);
+  guarded.info.struct_size = 8;
+  expect(penstock_query_system(&guarded.info) == PENSTOCK_OK, "old info");
+  expect(((unsigned char*)&guarded)[8] == 0x5a, "nothing is written past an old struct");
+}
+
+static void check_engine(void) {
+  penstock_engine* engine = NULL;
+  penstock_session* session = NULL;
+  const float weight[2] = {2, 3};
+  const float x[4] = {1, 10, 100, 1000};
+  float y[2] = {0, 0};
+  float level[2];
+  expect(penstock_engine_create(kPlan, sizeof kPlan - 1, NULL, &engine) == PENSTOCK_OK, "create");
+  expect(penstock_session_create(engine, &session) == PENSTOCK_ERR_BAD_WEIGHTS, "a session without weights");
+  expect(strstr(penstock_last_error(), "'w' [1, 2]") != NULL, "the missing weight is named");
+  penstock_tensor tensor = vector_of(weight, 2, 1);
+  expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_BAD_WEIGHTS, "wrong shape");
+  tensor = vector_of(weight, 1, 2);
+  tensor.dtype = (penstock_dtype)41;
+  expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_INVALID_ARGUMENT, "wrong dtype");
+  tensor.dtype = PENSTOCK_F32;
+  tensor.ndim = 9;
+  expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_INVALID_ARGUMENT, "too many dimensions");
+  tensor = vector_of(weight, 1, 2);
+  expect(penstock_engine_set_weight(engine, "x", &tensor) == PENSTOCK_ERR_BAD_WEIGHTS, "not a weight");
+  expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_OK, "weight");
+  expect(penstock_session_create(engine, &session) == PENSTOCK_OK, "session");
+  expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_INVALID_ARGUMENT, "weights are frozen");
+  penstock_engine_free(engine); /* the session keeps what it needs */
+
+  expect(penstock_session_write(session, "x", x, 12) == PENSTOCK_ERR_INVALID_ARGUMENT, "short write");
+  expect(penstock_session_write(session, "w", x, 8) == PENSTOCK_ERR_INVALID_ARGUMENT, "write a weight");
+  expect(penstock_session_write(session, "x", x, sizeof x) == PENSTOCK_OK, "write");
+  expect(penstock_session_run(session, "stop") == PENSTOCK_ERR_INVALID_ARGUMENT, "unknown phase");
+  expect(penstock_session_run(session, "go") == PENSTOCK_OK, "run");
+  expect(penstock_session_read(session, "y", y, sizeof y) == PENSTOCK_OK, "read");
+  expect(y[0] == 32 && y[1] == 3200, "the product");
+  expect(penstock_session_read(session, "level", level, sizeof level) == PENSTOCK_OK, "read step state");
+  expect(level[0] == 0.5f && level[1] == 0.5f, "initial step state");
+  tensor = vector_of(x, 1, 2);
+  expect(penstock_session_set_prompt(session, &tensor) == PENSTOCK_ERR_UNSUPPORTED, "a plan without prompt");
+  penstock_session_stats stats;
+  penstock_session_stats_init(&stats);
+  expect(penstock_session_get_stats(session, &stats) == PENSTOCK_OK, "stats");
+  expect(stats.phases_run == 1 && stats.graph_replays == 0, "stats count phases");
+  penstock_session_free(session);
+}
+
+int main(void) {
+  check_nulls();
+  check_old_structs();
+  check_engine();
+  return problems != 0;
+}

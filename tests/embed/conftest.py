@@ -1,0 +1,28 @@
+"""Compiling C hosts against the installed package, as an embedding project would."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import penstock
+import pytest
+
+PACKAGE = Path(penstock.__file__).parent
+SOURCES = Path(__file__).parent
+STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
+
+
+@pytest.fixture(scope="session")
+def compile_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """compile_host("denoise.c", *flags) → the program, linked with the installed libpenstock."""
+
+    def compile_one(source: str, *flags: str) -> Path:
+        program = tmp_path_factory.mktemp("host") / Path(source).stem
+        library = ["-I", PACKAGE / "include", "-L", PACKAGE / "lib", "-lpenstock", f"-Wl,-rpath,{PACKAGE / 'lib'}"]
+        compiler = ["cc", "-std=c11"] if source.endswith(".c") else ["c++", "-std=c++17"]
+        subprocess.run([*compiler, *STRICT, *flags, SOURCES / source, "-o", program, *library], check=True)
+        return program
+
+    return compile_one

@@ -1,0 +1,31 @@
+"""gemm against float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.helpers import check_op, normal
+
+SHAPES = [(1, 1, 1), (3, 5, 7), (17, 33, 129), (65, 130, 257), (512, 48, 40), (2, 1536, 256), (1560, 64, 1536)]
+
+
+@pytest.mark.parametrize(("rows", "columns", "depth"), SHAPES)
+@pytest.mark.parametrize("activation", ["none", "gelu_tanh"])
+def test_small_and_ragged(rng: np.random.Generator, rows: int, columns: int, depth: int, activation: str) -> None:
+    check_linear(rng, rows, columns, depth, activation)
+
+
+def test_feed_forward_of_a_production_chunk(rng: np.random.Generator) -> None:
+    check_linear(rng, 1560, 8960, 1536, "gelu_tanh")
+
+
+def test_the_bias_is_optional(rng: np.random.Generator) -> None:
+    inputs = {"x": normal(rng, 9, 31), "weight": normal(rng, 12, 31)}
+    check_op("gemm", inputs, {"y": (9, 12)}, activation="none")
+
+
+def check_linear(rng: np.random.Generator, rows: int, columns: int, depth: int, activation: str) -> None:
+    weight = normal(rng, columns, depth) / np.float32(np.sqrt(depth))
+    inputs = {"x": normal(rng, rows, depth), "weight": weight, "bias": normal(rng, columns)}
+    check_op("gemm", inputs, {"y": (rows, columns)}, activation=activation)
