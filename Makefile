@@ -44,7 +44,8 @@ format: $(VENV)/.build
 	$(BIN)/clang-format -i $(CPP_SOURCES)
 
 fuzz: $(VENV)/.build
-	PYTHON=$(BIN)/python bash tests/fuzz/run.sh 25
+	$(BIN)/python tests/fuzz/small_plan.py build/fuzz/small_plan.json
+	bash tests/fuzz/run.sh 25 build/fuzz/small_plan.json
 
 bench: $(VENV)/.build
 	$(BIN)/python -m pytest benchmarks --benchmark-only

@@ -2,8 +2,8 @@
 
 Each function is one op under the op's name. Its arguments are the op's input roles and attributes, tensors in the
 plan's layouts; it returns the outputs by role and never changes an argument. A function computes in the dtype of its
-arguments: float64 makes it the reference, float32 the plain computation that an op's error is measured against. Angles
-and random numbers are float64 in both cases. Tests and benchmarks import this module, the product never.
+arguments: float64 makes it the reference, float32 the plain computation that an op's error is measured against; rotary
+angles are float64 in both. Tests and benchmarks import this module, the product never.
 
 Letters of the shapes: S slots, F frames, C latent channels, h x w tokens of a frame, N = F*h*w tokens of a slot,
 M = S*N, d = H*D the width (H heads of D), T tokens of a cache frame, K cache frames.
@@ -82,7 +82,7 @@ def layernorm_modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> O
 
 
 def gate_residual_layernorm(
-    x: Tensor, update: Tensor, gate: Tensor | None, scale: Tensor, shift: Tensor, eps: float, norm: str
+    x: Tensor, update: Tensor, scale: Tensor, shift: Tensor, eps: float, norm: str, gate: Tensor | None = None
 ) -> Outputs:
     """x = x + gate update, and y = its LayerNorm: x, update [M, d], gate [S, d] or None for 1, scale and shift [R, d].
 
@@ -188,15 +188,16 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def noise_mix(
-    latents: Tensor, noise_scale: Tensor, seed: Tensor, row_chunk: Tensor, noise: Tensor, noise_given: Tensor
-) -> Outputs:
+    latents: Tensor, noise_scale: Tensor, seed: Tensor, row_chunk: Tensor,
+    noise: Tensor | None = None, noise_given: Tensor | None = None,
+) -> Outputs:  # fmt: skip
     """x = s noise + (1 - s) latents: latents and noise [F, C, h, w] -> x [1, F, C, h, w] (spec 2.7).
 
-    noise_scale, seed, noise_given [1], row_chunk [S]. The noise is ``noise`` where noise_given is 1, else the input
+    noise_scale, seed, noise_given [1], row_chunk [S]. The noise is ``noise`` unless noise_given is 0, else the input
     draw of the chunk in slot 0.
     """
-    if not noise_given[0]:
-        noise = philox_normals(int(seed[0]), int(row_chunk[0]), 0, INPUT_NOISE, latents.shape).to(latents)
+    if not is_given(noise, noise_given):
+        noise = philox_normals(seed.item(), int(row_chunk[0]), 0, INPUT_NOISE, latents)
     return {"x": (noise_scale[0] * noise + (1 - noise_scale[0]) * latents)[None]}
 
 
@@ -209,37 +210,36 @@ def renoise(
     advance shift: row i + 1 becomes (1 - next_sigma[i]) x0[i] + next_sigma[i] noise[i], row 0 is left for a new chunk;
     stay: row i becomes it; none: x stays as it is. Row i is at step first_step + i, which also names its draw.
     """
-    x0 = x - per_row(sigma, x) * flow
+    x0 = x - sigma.reshape(-1, 1, 1, 1, 1) * flow
     x = x.clone()
     renoised = {"shift": len(x) - 1, "stay": len(x), "none": 0}[advance]
     for i in range(renoised):
-        if noise_given[0]:
+        if is_given(noise, noise_given):
             eps = noise[i]
         else:
-            eps = philox_normals(int(seed[0]), int(row_chunk[i]), first_step + i, RENOISE, x0[i].shape).to(x)
+            eps = philox_normals(seed.item(), int(row_chunk[i]), first_step + i, RENOISE, x0[i])
         x[i + 1 if advance == "shift" else i] = (1 - next_sigma[i]) * x0[i] + next_sigma[i] * eps
     return {"x": x, "x0": x0}
 
 
-def per_row(values: Tensor, x: Tensor) -> Tensor:
-    return values.reshape(-1, *[1] * (x.dim() - 1))
+def is_given(noise: Tensor | None, noise_given: Tensor | None) -> bool:
+    return noise is not None and (noise_given is None or bool(noise_given[0]))
 
 
-def philox_normals(seed: int, chunk: int, slot: int, purpose: int, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal float64 of a shape. Element e is lane e % 4 of the block with the counter
+def philox_normals(seed: int, chunk: int, slot: int, purpose: int, like: Tensor) -> Tensor:
+    """Standard normals of the shape and dtype of ``like``. Element e is lane e % 4 of the block with the counter
 
     (e // 4, chunk low 32 bits, chunk high 32 bits, slot | purpose << 16), key = (seed low 32 bits, seed high 32 bits);
-    lanes 0, 1 are the Box-Muller pair of words 0 and 1, lanes 2, 3 that of words 2 and 3.
+    lanes 0, 1 are the Box-Muller pair of words 0 and 1, lanes 2, 3 that of words 2 and 3; word w is (w + 1/2) / 2^32.
     """
-    count = math.prod(shape)
-    counter = np.zeros((-(-count // 4), 4), dtype=np.uint32)
+    counter = np.zeros((-(-like.numel() // 4), 4), dtype=np.uint32)
     counter[:, 0] = np.arange(len(counter))
     counter[:, 1:] = [chunk & 0xFFFFFFFF, chunk >> 32 & 0xFFFFFFFF, slot | purpose << 16]
-    words = philox4x32_10(counter, (seed & 0xFFFFFFFF, seed >> 32)).astype(np.float64).reshape(-1, 2, 2)
-    radius = np.sqrt(-2 * np.log((words[..., 0] + 1) / 2**32))
-    angle = 2 * np.pi * words[..., 1] / 2**32
-    normals = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    return torch.from_numpy(normals.reshape(-1)[:count].reshape(shape))
+    words = torch.from_numpy(philox4x32_10(counter, (seed & 0xFFFFFFFF, seed >> 32)).astype(np.float64))
+    uniform = ((words.reshape(-1, 2, 2) + 0.5) / 2**32).to(like)
+    radius, angle = torch.sqrt(-2 * torch.log(uniform[..., 0])), 2 * math.pi * uniform[..., 1]
+    lanes = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
+    return lanes.reshape(-1)[: like.numel()].reshape(like.shape)
 
 
 def philox4x32_10(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:

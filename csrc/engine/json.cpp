@@ -83,7 +83,7 @@ std::string Json::where() const {
 void Json::fail_expected(const std::string& expected) const {
   const JsonNode& node = document_->nodes[node_];
   if (node.kind == Kind::kInteger) fail("expected ", expected, ", got ", node.integer);
-  if (node.kind == Kind::kReal) fail("expected ", expected, ", got ", node.real);
+  if (node.kind == Kind::kReal) fail("expected ", expected, ", got the real number ", node.real);
   fail("expected ", expected, ", got ", kind_text(node.kind));
 }
 

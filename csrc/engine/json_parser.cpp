@@ -12,7 +12,11 @@ constexpr int kMaxDepth = 64;
 constexpr size_t kMaxValues = size_t{1} << 20;
 constexpr size_t kMaxText = size_t{1} << 28;  // offsets in JsonNode are 32 bits
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+// Stands for itself in a string.
+bool is_plain(char c) {
+  const auto byte = static_cast<unsigned char>(c);
+  return byte >= 0x20 && byte < 0x80 && c != '"' && c != '\\';
+}
 
 // Bytes of the well-formed UTF-8 sequence of several bytes that `text` starts with; 0 if there is none.
 size_t utf8_sequence(std::string_view text) {
@@ -64,7 +68,7 @@ class Parser {
   }
 
   bool at(char c) const { return position_ < text_.size() && text_[position_] == c; }
-  bool at_digit() const { return position_ < text_.size() && is_digit(text_[position_]); }
+  bool at_digit() const { return position_ < text_.size() && text_[position_] >= '0' && text_[position_] <= '9'; }
 
   bool take(char c) {
     const bool found = at(c);
@@ -221,27 +225,25 @@ class Parser {
     node.first = static_cast<uint32_t>(document_.text.size());
     while (!at('"')) {
       if (position_ == text_.size()) error(start, "expected a closing '\"' for this string");
-      character();
+      characters();
     }
     ++position_;
     node.count = static_cast<uint32_t>(document_.text.size()) - node.first;
     return node;
   }
 
-  // Decodes one character of a string to the end of the document's text.
-  void character() {
-    const auto byte = static_cast<unsigned char>(text_[position_]);
-    if (byte < 0x20) error(position_, "expected an escape for a control character in a string, got ", next_text());
-    if (byte == '\\') {
-      escape();
-    } else if (byte < 0x80) {
-      document_.text += text_[position_++];
-    } else {
-      const size_t length = utf8_sequence(text_.substr(position_));
-      if (length == 0) error(position_, "expected valid UTF-8, got ", next_text());
-      document_.text.append(text_, position_, length);
-      position_ += length;
+  // Decodes one character of a string, or a run of those that need no decoding, to the end of the document's text.
+  void characters() {
+    const size_t start = position_;
+    while (position_ < text_.size() && is_plain(text_[position_])) ++position_;
+    if (position_ == start) {
+      if (at('\\')) return escape();
+      if (static_cast<unsigned char>(text_[start]) < 0x20)
+        error(start, "expected an escape for a control character in a string, got ", next_text());
+      position_ += utf8_sequence(text_.substr(start));
+      if (position_ == start) error(start, "expected valid UTF-8, got ", next_text());
     }
+    document_.text.append(text_, start, position_ - start);
   }
 
   void escape() {

@@ -156,7 +156,7 @@ def first_op(plan: dict, op: str, phase: str = "denoise") -> dict:
         (lambda p: tensor(p, "x").update(shape=[2**40, 2**40]), "shape"),
         (lambda p: tensor(p, "x").update(kind="weigth"), "weigth"),
         (lambda p: p["tensors"].append(dict(tensor(p, "x"))), "'x' twice"),
-        (lambda p: p.update(scratch_size=10), "scratch"),
+        (lambda p: p.update(scratch_size=40000), "leaves the scratch arena|offset"),
         (lambda p: p["step_state"][0].update(init=[1, 2, 3]), "init"),
         (lambda p: p["step_state"][-1].update(init=[0.5]), "integer"),
         (lambda p: first_op(p, "gemm").update(op="gem"), r"denoise\[\d+\].*unknown op 'gem'"),

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers import check_op, normal
 
-SHAPES = [(1, 1, 2), (1, 7, 48), (2, 15, 257), (3, 5, 1023), (4, 60, 1536), (1, 1560, 1536)]  # slots, tokens, width
+SHAPES = [(1, 1, 9), (1, 7, 48), (2, 15, 257), (3, 5, 1023), (4, 60, 1536), (1, 1560, 1536)]  # slots, tokens, width
 
 
 @pytest.mark.parametrize(("slots", "tokens", "dim"), SHAPES)

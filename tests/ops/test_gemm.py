@@ -7,7 +7,17 @@ import pytest
 
 from tests.helpers import check_op, normal
 
-SHAPES = [(1, 1, 1), (3, 5, 7), (17, 33, 129), (65, 130, 257), (512, 48, 40), (2, 1536, 256), (1560, 64, 1536)]
+SHAPES = [
+    (1, 9, 1),
+    (9, 1, 5),
+    (3, 5, 7),
+    (17, 33, 129),
+    (65, 130, 257),
+    (512, 48, 40),
+    (2, 1536, 256),
+    (1560, 64, 1536),
+]
+PRODUCTION = [(1560, 1536, 1536, "none"), (131, 8960, 1536, "gelu_tanh"), (131, 1536, 8960, "none")]
 
 
 @pytest.mark.parametrize(("rows", "columns", "depth"), SHAPES)
@@ -16,8 +26,9 @@ def test_small_and_ragged(rng: np.random.Generator, rows: int, columns: int, dep
     check_linear(rng, rows, columns, depth, activation)
 
 
-def test_feed_forward_of_a_production_chunk(rng: np.random.Generator) -> None:
-    check_linear(rng, 1560, 8960, 1536, "gelu_tanh")
+@pytest.mark.parametrize(("rows", "columns", "depth", "activation"), PRODUCTION)
+def test_production(rng: np.random.Generator, rows: int, columns: int, depth: int, activation: str) -> None:
+    check_linear(rng, rows, columns, depth, activation)
 
 
 def test_the_bias_is_optional(rng: np.random.Generator) -> None:

@@ -7,10 +7,7 @@ import pytest
 
 from tests.helpers import Arrays, check_op, i32, normal, run_op
 
-SHAPES = [(1, 1, 1, 1), (1, 16, 7, 5), (2, 16, 60, 104), (3, 5, 3, 3)]
-
-# Philox normals are float32 functions of exact words: logf and cosf of rounded arguments lose a few units.
-PHILOX_ATOL = 1e-6
+SHAPES = [(1, 1, 1, 37), (1, 16, 7, 5), (2, 16, 60, 104), (3, 5, 3, 3)]
 
 
 def draw_inputs(rng: np.random.Generator, shape: tuple[int, ...], given: int) -> Arrays:
@@ -28,13 +25,13 @@ def draw_inputs(rng: np.random.Generator, shape: tuple[int, ...], given: int) ->
 @pytest.mark.parametrize("given", [0, 1])
 def test_every_shape(rng: np.random.Generator, shape: tuple[int, ...], given: int) -> None:
     inputs = draw_inputs(rng, shape, given)
-    check_op("noise_mix", inputs, {"x": (1, *shape)}, atol=1e-7 if given else PHILOX_ATOL)
+    check_op("noise_mix", inputs, {"x": (1, *shape)})
 
 
 def test_ignored_noise_may_hold_anything(rng: np.random.Generator) -> None:
     inputs = draw_inputs(rng, SHAPES[1], given=0)
     inputs["noise"][:] = np.nan
-    check_op("noise_mix", inputs, {"x": (1, *SHAPES[1])}, atol=PHILOX_ATOL)
+    check_op("noise_mix", inputs, {"x": (1, *SHAPES[1])})
 
 
 def test_scale_zero_is_the_latents_exactly(rng: np.random.Generator) -> None:

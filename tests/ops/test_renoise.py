@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from tests.helpers import Arrays, check_op, i32, normal
-from tests.ops.test_noise_mix import PHILOX_ATOL
 
 CASES = [("shift", 2), ("shift", 4), ("stay", 1), ("stay", 3), ("shift", 1), ("none", 1), ("none", 2)]
-SHAPES = [(1, 1, 1, 1), (1, 16, 7, 5), (2, 16, 60, 104), (3, 5, 3, 3)]
+SHAPES = [(1, 1, 1, 37), (1, 16, 7, 5), (2, 16, 60, 104), (3, 5, 3, 3)]
 
 
 def draw_inputs(rng: np.random.Generator, shape: tuple[int, ...], slots: int, renoised: int, given: int) -> Arrays:
@@ -33,9 +32,8 @@ def test_every_shape(rng: np.random.Generator, shape: tuple[int, ...], advance: 
     renoised = {"shift": slots - 1, "stay": slots, "none": 0}[advance]
     x = normal(rng, slots, *shape)
     inputs = draw_inputs(rng, shape, slots, renoised, given)
-    atol = 1e-7 if given else PHILOX_ATOL
     first_step = int(rng.integers(0, 4))
-    actual = check_op("renoise", inputs, {"x0": x.shape}, {"x": x}, atol=atol, advance=advance, first_step=first_step)
+    actual = check_op("renoise", inputs, {"x0": x.shape}, {"x": x}, advance=advance, first_step=first_step)
     untouched = {"shift": slice(0, 1), "stay": slice(0, 0), "none": slice(None)}[advance]
     assert np.array_equal(actual["x"][untouched], x[untouched])
 
@@ -44,10 +42,10 @@ def test_slots_of_a_batch_draw_what_single_steps_draw(rng: np.random.Generator) 
     """Row i of a stream batch and step i of a sequential chunk: the same re-noised latents to the bit."""
     shape, slots = (1, 16, 6, 10), 4
     inputs, x = draw_inputs(rng, shape, slots, slots - 1, given=0), normal(rng, slots, *shape)
-    batch = check_op("renoise", inputs, {"x0": x.shape}, {"x": x}, atol=PHILOX_ATOL, advance="shift", first_step=0)
+    batch = check_op("renoise", inputs, {"x0": x.shape}, {"x": x}, advance="shift", first_step=0)
     for step in range(slots - 1):
         one = {name: inputs[name][step : step + 1] for name in ("flow", "sigma", "row_chunk", "next_sigma", "noise")}
         one |= {"seed": inputs["seed"], "noise_given": inputs["noise_given"]}
         row = {"x": x[step : step + 1]}
-        single = check_op("renoise", one, {"x0": (1, *shape)}, row, atol=PHILOX_ATOL, advance="stay", first_step=step)
+        single = check_op("renoise", one, {"x0": (1, *shape)}, row, advance="stay", first_step=step)
         assert np.array_equal(single["x"][0], batch["x"][step + 1])

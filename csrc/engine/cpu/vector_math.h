@@ -14,6 +14,10 @@
 #define PENSTOCK_MULTIVERSION
 #endif
 
+#ifdef __clang__  // says so for every `omp simd` loop that it leaves as it is, without optimisation for all of them
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
 #define PENSTOCK_INLINE inline __attribute__((always_inline))
 
 namespace penstock {

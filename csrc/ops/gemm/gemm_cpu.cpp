@@ -9,7 +9,8 @@
 namespace penstock::ops {
 namespace {
 
-constexpr int64_t kTileRows = 384;
+// Small enough to share among many cores; larger tiles are hardly faster.
+constexpr int64_t kTileRows = 192;
 constexpr int64_t kTileColumns = 128;
 
 PENSTOCK_MULTIVERSION
