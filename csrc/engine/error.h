@@ -1,6 +1,7 @@
 // Error: the one exception of the engine. It carries the status that the C ABI returns and a one-line message.
 #pragma once
 
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -18,10 +19,11 @@ class Error : public std::runtime_error {
   penstock_status status_;
 };
 
-// Concatenates anything that an ostream can print.
+// Concatenates anything that an ostream can print, without the digit grouping of a host's locale.
 template <typename... Parts>
 std::string cat(const Parts&... parts) {
   std::ostringstream out;
+  out.imbue(std::locale::classic());
   (out << ... << parts);
   return out.str();
 }

@@ -12,19 +12,13 @@ using Kind = Json::Kind;
 
 const char* kind_text(Kind kind) {
   switch (kind) {
-    case Kind::kNull:
-      return "null";
-    case Kind::kBool:
-      return "a boolean";
+    case Kind::kNull: return "null";
+    case Kind::kBool: return "a boolean";
     case Kind::kInteger:
-    case Kind::kReal:
-      return "a number";
-    case Kind::kString:
-      return "a string";
-    case Kind::kArray:
-      return "an array";
-    case Kind::kObject:
-      return "an object";
+    case Kind::kReal: return "a number";
+    case Kind::kString: return "a string";
+    case Kind::kArray: return "an array";
+    case Kind::kObject: return "an object";
   }
   return "nothing";
 }

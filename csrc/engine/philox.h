@@ -1,10 +1,10 @@
-// Philox4x32-10 (Salmon et al., SC 2011) and the normal numbers that the streaming ops draw from it. Header-only and usable
-// from CUDA, so that every backend draws the same noise.
+// Philox4x32-10 (Salmon et al., SC 2011) and the normal numbers that the streaming ops draw from it. Header-only and
+// usable from CUDA, so that every backend draws the same noise.
 //
 // One draw is named by (seed, chunk, slot, purpose, element): the key is the seed, low word first; the counter is
 // {element / 4, low word of chunk, high word of chunk, slot | purpose << 16}, and the element takes lane element % 4.
-// Word w gives u = (w + 1/2) / 2^32, rounded to float. Lanes 0 and 1 are sqrt(-2 ln u0) times cos and sin of 2 pi u1, for
-// words 0 and 1; lanes 2 and 3 come from words 2 and 3 in the same way.
+// Word w gives u = w / 2^32 + 1 / 2^33, where w and then the sum are rounded to float. Lanes 0 and 1 are sqrt(-2 ln u0)
+// times cos and sin of 2 pi u1, for words 0 and 1; lanes 2 and 3 come from words 2 and 3 in the same way.
 #pragma once
 
 #include <cmath>

@@ -1,9 +1,9 @@
 // Plan: a static program of ops over named tensors, read from JSON and checked once (docs/architecture.md).
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/op.h"
@@ -41,7 +41,7 @@ struct PlanPhase {
 struct Plan {
   std::string name;
   std::vector<PlanTensor> tensors;  // step-state fields included
-  std::unordered_map<std::string, int> index;
+  std::map<std::string, int, std::less<>> index;  // not a hash table: a plan could choose colliding names
   std::vector<PlanPhase> phases;
   int64_t scratch_size = 0;  // compute elements
 

@@ -26,7 +26,8 @@ TensorKind read_kind(const Json& json) {
 // Name, dtype and shape, which all tensors have.
 PlanTensor read_common(const Json& record, TensorKind kind) {
   PlanTensor tensor{record.at("name").string(), kind, DType::kF32, {}};
-  if (tensor.name.empty()) record.at("name").fail("expected a name");
+  if (tensor.name.empty() || tensor.name.find('\0') != std::string::npos)
+    record.at("name").fail("expected a name that C can hold, got ", quoted(tensor.name));
   const auto dtype = dtype_from_name(record.at("dtype").string());
   if (!dtype) record.at("dtype").fail("unknown dtype ", quoted(record.at("dtype").string()));
   tensor.dtype = *dtype;
@@ -56,7 +57,7 @@ PlanTensor read_step(const Json& record) {
     record.at("dtype").fail("expected f32, i32, i64 or u64 for step state, got ", dtype_name(step.dtype));
   const Json init = record.at("init");
   if (init.size() != 1 && static_cast<int64_t>(init.size()) != step.elements)
-    init.fail("expected 1 or ", step.elements, " values, got ", init.size());
+    init.fail("expected 1 value or one per element (", step.elements, "), got ", init.size());
   for (const Json& value : init.items()) step.init.push_back(read_init_value(value, step.dtype));
   return step;
 }
@@ -180,7 +181,7 @@ const char* kind_name(TensorKind kind) {
 }
 
 int Plan::find(std::string_view name) const {
-  const auto found = index.find(std::string(name));
+  const auto found = index.find(name);
   return found == index.end() ? -1 : found->second;
 }
 

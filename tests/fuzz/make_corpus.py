@@ -102,7 +102,8 @@ def first_ops_plans(plan: dict[str, Any], count: int) -> Iterator[dict[str, Any]
 
 def with_ops(plan: dict[str, Any], phases: dict[str, Any]) -> dict[str, Any]:
     """The plan with these phases and only the tensors that they name."""
-    used = {name for ops in phases.values() for op in ops for side in ("inputs", "outputs") for name in op[side].values()}
+    calls = [op for ops in phases.values() for op in ops]
+    used = {name for op in calls for side in ("inputs", "outputs") for name in op[side].values()}
     used |= {record["base"] for record in plan["tensors"] if record["name"] in used and "base" in record}
     keep = {key: [record for record in plan[key] if record["name"] in used] for key in ("step_state", "tensors")}
     return copy.deepcopy({**plan, **({"config": {}} if "config" in plan else {}), **keep, "phases": phases})

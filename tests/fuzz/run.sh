@@ -50,11 +50,10 @@ fuzz() {
 }
 
 report() {
-  local target=$1 log=$out/$1.log
-  local runs cov
+  local target=$1 log=$out/$1.log runs cov
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-  cov=$(grep -o 'cov: [0-9]* ft: [0-9]*' "$log" | tail -1)
-  echo "fuzz_$target: ${runs:-0} executions in $seconds s, ${cov:-no coverage}: $2"
+  cov=$(grep -o 'cov: [0-9]* ft: [0-9]*' "$log" | tail -1) || cov="no coverage yet"
+  echo "fuzz_$target: ${runs:-0} executions in $seconds s, $cov: $2"
 }
 
 build || die "the targets do not build"

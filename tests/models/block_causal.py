@@ -32,7 +32,9 @@ class BlockCausalDit:
         padded = torch.zeros(spec.text_len, spec.text_dim, dtype=dtype)
         padded[: len(text)] = text.to(dtype)
         hidden = nnf.gelu(self.linear("text_embedding.0", padded), approximate="tanh")
-        self.context = self.linear("text_embedding.2", hidden)
+        context = self.linear("text_embedding.2", hidden)
+        self.text = [self.text_keys_and_values(f"blocks.{layer}.cross_attn", context) for layer in range(spec.layers)]
+        self.rotations: dict[int, tuple[Tensor, Tensor]] = {}
         # (history, layer) -> frame -> (k [T, H, D] before rotation, v [T, H, D])
         self.frames: dict[tuple[int, int], dict[int, tuple[Tensor, Tensor]]] = defaultdict(dict)
 
@@ -55,16 +57,21 @@ class BlockCausalDit:
 
     def rotate(self, x: Tensor, frame: int) -> Tensor:
         """x [T, H, D] of one frame, each pair of adjacent components turned by its position's angle."""
-        side = self.spec.head_dim // 6
-        rows, columns = self.config.token_rows, self.config.token_columns
-        row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        axes = [(torch.full_like(row, frame), self.spec.head_dim // 2 - 2 * side), (row, side), (column, side)]
-        angles = [place.reshape(-1, 1, 1) * THETA ** (-torch.arange(pairs, dtype=torch.float64) / pairs)
-                  for place, pairs in axes]  # fmt: skip
-        angles = torch.cat(angles, dim=-1)
-        cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+        cos, sin = self.rotation(frame)
         even, odd = x[..., 0::2], x[..., 1::2]
         return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+
+    def rotation(self, frame: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [T, 1, D/2] of a frame's tokens."""
+        if frame not in self.rotations:
+            side = self.spec.head_dim // 6
+            sides = torch.arange(self.config.token_rows), torch.arange(self.config.token_columns)
+            row, column = torch.meshgrid(*sides, indexing="ij")
+            axes = [(torch.full_like(row, frame), self.spec.head_dim // 2 - 2 * side), (row, side), (column, side)]
+            angles = torch.cat([place.reshape(-1, 1, 1) * THETA ** (-torch.arange(pairs, dtype=torch.float64) / pairs)
+                                for place, pairs in axes], dim=-1)  # fmt: skip
+            self.rotations[frame] = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+        return self.rotations[frame]
 
     def forward(self, latents: Tensor, timestep: float, first_frame: int, history: int) -> Tensor:
         """latents [F, C, h, w] at frames first_frame, ... -> flow of the same shape."""
@@ -108,9 +115,11 @@ class BlockCausalDit:
     def cross_attention(self, layer: int, u: Tensor) -> Tensor:
         name = f"blocks.{layer}.cross_attn"
         q = self.heads(self.rms(f"{name}.norm_q", self.linear(f"{name}.q", u))).flatten(0, 1)
-        k = self.heads(self.rms(f"{name}.norm_k", self.linear(f"{name}.k", self.context)))
-        v = self.heads(self.linear(f"{name}.v", self.context))
-        return self.linear(f"{name}.o", attention(q, k, v).reshape(u.shape))
+        return self.linear(f"{name}.o", attention(q, *self.text[layer]).reshape(u.shape))
+
+    def text_keys_and_values(self, name: str, context: Tensor) -> tuple[Tensor, Tensor]:
+        keys = self.rms(f"{name}.norm_k", self.linear(f"{name}.k", context))
+        return self.heads(keys), self.heads(self.linear(f"{name}.v", context))
 
     def share_history(self, histories: int) -> None:
         """Every history becomes a copy of history 0."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel
 from penstock.runtime.config import Config
+from penstock.runtime.engine import Session
 from penstock.runtime.model import DitSpec
 from penstock.runtime.wan_keys import to_diffusers_key
 
@@ -64,13 +65,7 @@ def test_one_chunk_equals_diffusers(rng: np.random.Generator, case: tuple) -> No
     latents = rng.standard_normal((frames, 16, height // 8, width // 8), dtype=np.float32)
     text = prompt(spec, rows, rng)
 
-    session = dit.engine(config).session()
-    session.set_prompt(text)
-    session.write("noise_scale", [0.0])  # the model's input is then the latents
-    session.write("latents_first", latents)
-    session.run("denoise_first")
-    flow = session.read("flow_first")
-
+    flow = run_chunk(dit.engine(config).session(), latents, text)
     padded = torch.zeros(1, spec.text_len, spec.text_dim)
     padded[0, :rows] = torch.from_numpy(text)
     inputs = torch.from_numpy(latents).transpose(0, 1)[None], torch.tensor([float(timestep)]), padded
@@ -86,3 +81,28 @@ def difference(flow: np.ndarray, model: WanTransformer3DModel, inputs: tuple[tor
     error = relative_l2(flow[0], expected)
     print(f"relative L2 against diffusers: {error:.2e}")
     return error
+
+
+def run_chunk(session: Session, latents: np.ndarray, *texts: np.ndarray) -> np.ndarray:
+    """Flow of one chunk, after setting every prompt in turn."""
+    for text in texts:
+        session.set_prompt(text)
+    session.write("noise_scale", [0.0])  # the model's input is then the latents
+    session.write("latents_first", latents)
+    session.run("denoise_first")
+    return session.read("flow_first")
+
+
+def test_nothing_but_the_prompt_and_the_latents_decides_a_bit(rng: np.random.Generator) -> None:
+    """Not the number of threads, not an earlier chunk or a longer earlier prompt, not a reset."""
+    dit = RandomDit.draw(HEAD_128, rng)
+    config = Config(height=48, width=80, steps=1)
+    latents, others = rng.standard_normal((2, 2, 16, 6, 10), dtype=np.float32)
+    text, longer = prompt(HEAD_128, 9, rng), prompt(HEAD_128, 200, rng)
+    session = dit.engine(config, threads=2).session()
+    flow = run_chunk(session, latents, text)
+    assert np.array_equal(run_chunk(dit.engine(config, threads=1).session(), latents, text), flow)
+    assert not np.array_equal(run_chunk(session, others, longer), flow)
+    assert np.array_equal(run_chunk(session, latents, longer, text), flow)
+    session.reset()
+    assert np.array_equal(run_chunk(session, latents, text), flow)

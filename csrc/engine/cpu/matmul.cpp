@@ -1,5 +1,5 @@
-// The project's own matrix product. B is packed into panels of two vectors in width and A into rows of one fixed stride,
-// blocks of K at a time; a register tile of C runs over the block.
+// The project's own matrix product. B is packed into panels of two vectors in width and A into rows of one fixed
+// stride, blocks of K at a time; a register tile of C runs over the block.
 #include "engine/cpu/matmul.h"
 
 #ifndef PENSTOCK_HAVE_OPENBLAS
@@ -18,7 +18,7 @@ using Vector4 = float __attribute__((vector_size(16)));
 using Vector8 = float __attribute__((vector_size(32)));
 using Vector16 = float __attribute__((vector_size(64)));
 
-constexpr int64_t kBlockK = 256;         // a panel of B (32 KiB on AVX-512) and the rows of A stay in the nearest caches
+constexpr int64_t kBlockK = 256;            // a panel of B is 32 KiB with AVX-512
 constexpr int64_t kStrideA = kBlockK + 16;  // not a power of two: rows would share cache sets
 constexpr int64_t kBlockN = 512;
 constexpr int kMaxRows = 12;
@@ -71,33 +71,53 @@ struct Kernel {
   Tile tiles[kMaxRows];
 };
 
-#define PENSTOCK_TILE(function, Vector, isa)                                                                       \
-  template <int kRows>                                                                                             \
-  isa void function(int64_t k, const float* a, const float* panel, float* c, int64_t stride, bool add) {           \
-    register_tile<Vector, kRows>(k, a, panel, c, stride, add);                                                     \
-  }
 #ifdef __x86_64__
-PENSTOCK_TILE(tile_avx512, Vector16, __attribute__((target("avx512f"))))
-PENSTOCK_TILE(tile_avx2, Vector8, __attribute__((target("avx2,fma"))))
+struct Avx512 {
+  static constexpr int kRows = 12, kColumns = 32;
+  template <int kTileRows>
+  __attribute__((target("avx512f"))) static void tile(int64_t k, const float* a, const float* panel, float* c,
+                                                      int64_t stride, bool add) {
+    register_tile<Vector16, kTileRows>(k, a, panel, c, stride, add);
+  }
+};
+
+struct Avx2 {
+  static constexpr int kRows = 6, kColumns = 16;
+  template <int kTileRows>
+  __attribute__((target("avx2,fma"))) static void tile(int64_t k, const float* a, const float* panel, float* c,
+                                                       int64_t stride, bool add) {
+    register_tile<Vector8, kTileRows>(k, a, panel, c, stride, add);
+  }
+};
 #endif
-PENSTOCK_TILE(tile_baseline, Vector4, )
-#undef PENSTOCK_TILE
+
+struct Baseline {
+  static constexpr int kRows = 6, kColumns = 8;
+  template <int kTileRows>
+  static void tile(int64_t k, const float* a, const float* panel, float* c, int64_t stride, bool add) {
+    register_tile<Vector4, kTileRows>(k, a, panel, c, stride, add);
+  }
+};
+
+template <typename Isa, int... kRowsLess1>
+Kernel make_kernel(const char* name, std::integer_sequence<int, kRowsLess1...>) {
+  return {name, Isa::kRows, Isa::kColumns, {&Isa::template tile<kRowsLess1 + 1>...}};
+}
+
+template <typename Isa>
+Kernel make_kernel(const char* name) {
+  return make_kernel<Isa>(name, std::make_integer_sequence<int, Isa::kRows>());
+}
 
 const Kernel& kernel() {
+  static const Kernel chosen = [] {
 #ifdef __x86_64__
-  static const Kernel avx512{"plain, AVX-512", 12, 32,
-                             {tile_avx512<1>, tile_avx512<2>, tile_avx512<3>, tile_avx512<4>, tile_avx512<5>,
-                              tile_avx512<6>, tile_avx512<7>, tile_avx512<8>, tile_avx512<9>, tile_avx512<10>,
-                              tile_avx512<11>, tile_avx512<12>}};
-  static const Kernel avx2{"plain, AVX2", 6, 16,
-                           {tile_avx2<1>, tile_avx2<2>, tile_avx2<3>, tile_avx2<4>, tile_avx2<5>, tile_avx2<6>}};
-  if (__builtin_cpu_supports("avx512f")) return avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2;
+    if (__builtin_cpu_supports("avx512f")) return make_kernel<Avx512>("plain, AVX-512");
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return make_kernel<Avx2>("plain, AVX2");
 #endif
-  static const Kernel baseline{"plain", 6, 8,
-                               {tile_baseline<1>, tile_baseline<2>, tile_baseline<3>, tile_baseline<4>,
-                                tile_baseline<5>, tile_baseline<6>}};
-  return baseline;
+    return make_kernel<Baseline>("plain");
+  }();
+  return chosen;
 }
 
 // panel[i, j] = b[j, i]: four rows by four columns of B at a time, by register shuffles.
@@ -116,10 +136,9 @@ void pack_transposed(int64_t k, int64_t n, const float* b, int64_t stride, float
       const Vector4 low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
       const Vector4 high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
       const Vector4 high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-      const Vector4 out[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5),
-                              __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
-                              __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
-                              __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+      const Vector4 out[4] = {
+          __builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+          __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
       for (int t = 0; t < 4; ++t) std::memcpy(panel + (i + t) * columns + j, &out[t], sizeof(Vector4));
     }
     for (int64_t i = full_k; i < k; ++i)
@@ -129,10 +148,11 @@ void pack_transposed(int64_t k, int64_t n, const float* b, int64_t stride, float
     for (int64_t j = full_n; j < columns; ++j) panel[i * columns + j] = j < n ? b[j * stride + i] : 0.0f;
 }
 
+// Rows are copied by memmove: GCC inlines a memcpy of unknown size as a slow string instruction.
 void pack_straight(int64_t k, int64_t n, const float* b, int64_t stride, float* panel, int64_t columns) {
   for (int64_t i = 0; i < k; ++i) {
     float* row = panel + i * columns;
-    std::memcpy(row, b + i * stride, static_cast<size_t>(n) * sizeof(float));
+    std::memmove(row, b + i * stride, static_cast<size_t>(n) * sizeof(float));
     std::fill(row + n, row + columns, 0.0f);
   }
 }
@@ -164,7 +184,7 @@ void multiply_rows(const Kernel& kernel, int rows, int64_t n, int64_t k, Scratch
 
 void multiply(bool transposed, int64_t m, int64_t n, int64_t k, MatrixIn a, MatrixIn b, MatrixOut c, Write write) {
   thread_local const auto scratch = std::make_unique<Scratch>();
-  static const Kernel& chosen = kernel();
+  const Kernel& chosen = kernel();
   for (int64_t j0 = 0; j0 < n; j0 += kBlockN) {
     const int64_t block_n = std::min(kBlockN, n - j0);
     for (int64_t k0 = 0; k0 < k; k0 += kBlockK) {
@@ -180,8 +200,8 @@ void multiply(bool transposed, int64_t m, int64_t n, int64_t k, MatrixIn a, Matr
       for (int64_t i0 = 0; i0 < m; i0 += chosen.rows) {
         const int rows = static_cast<int>(std::min<int64_t>(chosen.rows, m - i0));
         for (int r = 0; r < rows; ++r)
-          std::memcpy(scratch->rows + r * kStrideA, a.data + (i0 + r) * a.stride + k0,
-                      static_cast<size_t>(block_k) * sizeof(float));
+          std::memmove(scratch->rows + r * kStrideA, a.data + (i0 + r) * a.stride + k0,
+                       static_cast<size_t>(block_k) * sizeof(float));
         multiply_rows(chosen, rows, block_n, block_k, *scratch, {c.data + i0 * c.stride + j0, c.stride},
                       write == Write::kAdd || k0 > 0);
       }

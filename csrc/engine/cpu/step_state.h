@@ -10,8 +10,8 @@ namespace penstock {
 inline int64_t checked_state(const OpArgs& args, const char* role, int64_t index, int64_t lowest, int64_t highest) {
   const int64_t value = args.data<const int32_t>(role)[index];
   if (value < lowest || value > highest)
-    fail(PENSTOCK_ERR_INVALID_ARGUMENT, args.contract->name, ": ", role, "[", index, "] is ", value,
-         ", must be from ", lowest, " to ", highest);
+    fail(PENSTOCK_ERR_INVALID_ARGUMENT, args.contract->name, ": ", role, "[", index, "] is ", value, ", must be from ",
+         lowest, " to ", highest);
   return value;
 }
 

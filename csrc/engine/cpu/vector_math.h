@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
-// A function marked PENSTOCK_MULTIVERSION is compiled for AVX-512, AVX2 and the baseline; the loader picks one. Only what
-// is inlined into it is built that way: hot loops are plain functions over pointers, not lambdas. It needs the indirect
-// functions of glibc, and sanitizers run before these can be resolved.
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__) && \
+// A function marked PENSTOCK_MULTIVERSION is compiled for AVX-512, AVX2 and the baseline; the loader picks one. Only
+// what is inlined into it is built that way: hot loops are plain functions over pointers, not lambdas. It needs the
+// indirect functions of glibc, which clash with sanitizers.
+#if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define PENSTOCK_MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else

@@ -6,8 +6,8 @@
 //   prompt_length  in   i32      [1]        L, 0 .. T
 //   out            out  compute  [M, H D]
 //
-// All rows from L on are equal (padding). So attention over all T rows is attention over the rows 0 .. L with log(T - L)
-// added to the logit of row L; for L = T there is no padding, and it is attention over all rows.
+// All rows from L on are equal (padding). So attention over all T rows is attention over the rows 0 .. L with
+// log(T - L) added to the logit of row L; for L = T there is no padding, and it is attention over all rows.
 // Step state: reads prompt_length. FLOPs: 4 M H D (L + 1). Bytes (elements of compute): 2 M H D + 2 (L + 1) H D.
 // Tuned for D = 128, M = 1024 to 7200, L = 10 to 512. Source: spec 4.3, step 4d and "exact savings".
 #pragma once

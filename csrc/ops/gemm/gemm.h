@@ -4,8 +4,9 @@
 //   weight  in   compute [N, K]   as published, one row per output
 //   bias    in   compute [N]      optional
 //   y       out  compute [M, N]
+//   activation  "none" or "gelu_tanh": 0.5 y (1 + tanh(sqrt(2/pi) (y + 0.044715 y^3)))
 //
-// Accumulates, adds the bias and applies the activation in f32; gelu_tanh is 0.5 y (1 + tanh(sqrt(2/pi) (y + 0.044715 y^3))).
+// Accumulates, adds the bias and applies the activation in f32.
 // Step state: none. FLOPs: 2 M N K. Bytes (elements of compute): M K + N K + M N.
 // Tuned for M = 1024 to 7200 tokens, or 128 to 512 text rows, and N, K = 256 to 13824. Source: spec 4.3.
 #pragma once

@@ -8,7 +8,8 @@
 //   row_chunk    in   i64  [S]            chunk of every slot; element 0 is read
 //   x            out  f32  [1, F, C, y, x]
 //
-// eps is `noise` if given, else the Philox normals of (seed, row_chunk[0], slot 0, purpose input, element): engine/philox.h.
+// eps is `noise` if given, else the Philox normals of (seed, row_chunk[0], slot 0, purpose input, element), as in
+// engine/philox.h.
 // Step state: reads noise_given, noise_scale, seed, row_chunk. FLOPs: 3 F C y x, and about 50 per drawn number.
 // Bytes: 8 to 12 F C y x. Tuned for nothing: far below a thousandth of a forward. Source: spec 2.7, 4.5.
 #pragma once

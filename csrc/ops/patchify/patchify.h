@@ -3,9 +3,9 @@
 //   x       in   f32      [S, F, C, 2 h, 2 w]
 //   tokens  out  compute  [S F h w, 4 C]
 //
-// Tokens are in the order (slot, frame, row, column); inside a token (c, ph, pw), the order of a flattened Conv3d weight
-// [d, C, 1, 2, 2]. Step state: none. FLOPs: 0. Bytes: 16 S F C h w read, 4 S F C h w elements of compute written.
-// Tuned for nothing: far below a thousandth of a forward. Source: spec 4.3, step 1.
+// Tokens are in the order (slot, frame, row, column); inside a token (c, ph, pw), the order of a flattened Conv3d
+// weight [d, C, 1, 2, 2]. Step state: none. FLOPs: 0. Bytes: 16 S F C h w read, 4 S F C h w elements of compute
+// written. Tuned for nothing: far below a thousandth of a forward. Source: spec 4.3, step 1.
 #pragma once
 
 #include "engine/op.h"

@@ -1,6 +1,5 @@
-#include "ops/patchify/patchify.h"
-
 #include "engine/thread_pool.h"
+#include "ops/patchify/patchify.h"
 
 namespace penstock::ops {
 

@@ -12,12 +12,12 @@
 //   v_cache         inout  compute  [S, K T, H, D]
 //   frames = F, height = h, width = w, frame_tokens = T = h w;  eps  float
 //
-// Pairs are adjacent components (2j, 2j + 1) of each head: first D/2 - 2 (D/6) temporal pairs, then D/6 for the row and
-// D/6 for the column. Row p of the table holds the angles of every pair at position p of its own axis; a token takes the
-// temporal pairs of row frame_position[s] + f, the row pairs of row y and the column pairs of row x.
+// Pairs are adjacent components (2j, 2j + 1) of each head: first D/2 - 2 (D/6) temporal pairs, then D/6 for the row
+// and D/6 for the column. Row p of the table holds the angles of every pair at position p of its own axis; a token
+// takes the temporal pairs of row frame_position[s] + f, the row pairs of row y and the column pairs of row x.
 // k and v of frame f go to the tokens of cache frame ring_write[s] + f; nothing else in the cache changes.
-// Step state: reads frame_position, ring_write. FLOPs: 14 S F h w H D. Bytes: 6 S F h w H D elements of compute, and the
-// table. Tuned for h w = 1024 to 3600, H D = 256 to 5120. Source: spec 4.3, steps 4b and 4c; 4.4; 2.5.
+// Step state: reads frame_position, ring_write. FLOPs: 14 S F h w H D. Bytes: 6 S F h w H D elements of compute, and
+// the table. Tuned for h w = 1024 to 3600, H D = 256 to 5120. Source: spec 4.3, steps 4b and 4c; 4.4; 2.5.
 #pragma once
 
 #include "engine/op.h"

@@ -1,5 +1,3 @@
-#include "ops/qk_norm_rope_cache/qk_norm_rope_cache.h"
-
 #include <algorithm>
 #include <vector>
 
@@ -7,6 +5,7 @@
 #include "engine/cpu/step_state.h"
 #include "engine/cpu/vector_math.h"
 #include "engine/thread_pool.h"
+#include "ops/qk_norm_rope_cache/qk_norm_rope_cache.h"
 
 namespace penstock::ops {
 namespace {
@@ -28,7 +27,7 @@ void rotate_heads(int64_t heads, int64_t head_dim, const float* angles, float* r
 struct Rope {
   const float* table;
   int64_t head_dim;
-  int64_t spatial = head_dim / 6 * 2;             // components of the row axis, and of the column axis
+  int64_t spatial = head_dim / 6 * 2;  // components of the row axis, and of the column axis
   int64_t temporal = head_dim - 2 * spatial;
 
   void angles(int64_t frame, int64_t row, int64_t column, float* target) const {

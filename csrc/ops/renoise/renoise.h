@@ -9,14 +9,14 @@
 //   seed         in     u64  [1]
 //   row_chunk    in     i64  [S]               chunk of every slot
 //   x0           out    f32  [S, F, C, y, x]
-//   advance      "shift": x_{i+1} = (1 - next_sigma_i) x0_i + next_sigma_i eps_i for i = 0 .. R - 1, R = S - 1; x_0 stays
-//                         (with S = 1, next_sigma is absent);
+//   advance      "shift": x_{i+1} = (1 - next_sigma_i) x0_i + next_sigma_i eps_i for i = 0 .. R - 1, R = S - 1;
+//                         x_0 stays; with S = 1, next_sigma is absent;
 //                "stay":  x_i = the same, R = S;
 //                "none":  x stays
 //   first_step   denoising step of slot 0: it names the draw
 //
-// eps is `noise` if given, else the Philox normals of (seed, row_chunk[i], slot first_step + i, purpose renoise, element):
-// engine/philox.h. Everything in f32.
+// eps is `noise` if given, else the Philox normals of (seed, row_chunk[i], slot first_step + i, purpose renoise,
+// element), as in engine/philox.h. Everything in f32.
 // Step state: reads sigma, next_sigma, noise_given, seed, row_chunk. FLOPs: (2 S + 3 R) F C y x, and about 50 per drawn
 // number. Bytes: (12 S + 4 to 8 R) F C y x. Tuned for nothing: far below a thousandth of a forward.
 // Source: spec 4.5, 2.2.

@@ -1,8 +1,7 @@
-#include "ops/replicate_slots/replicate_slots.h"
-
 #include <algorithm>
 
 #include "engine/thread_pool.h"
+#include "ops/replicate_slots/replicate_slots.h"
 
 namespace penstock::ops {
 

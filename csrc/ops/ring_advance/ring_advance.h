@@ -7,14 +7,15 @@
 //   ring_write      out    i32  [B, S]   per block: cache frame that takes the slot's first frame
 //   ring_length     out    i32  [B, S]   per block: valid frames after the write
 //   phase           "first": chunk = 0; every slot holds chunk 0 at position 0, writes at 0, length G.
-//                   "next":  chunk += 1; slot i holds chunk k = max(chunk - i, 1), a placeholder before the pipe is full
-//   frames = F per chunk, first_frames = G of the first chunk, capacity = K cache frames, sinks = Z, positions = P of the
-//   rotary table
+//                   "next":  chunk += 1; slot i holds chunk k = max(chunk - i, 1), a placeholder before the pipe is
+//                            full
+//   frames = F per chunk, first_frames = G of the first chunk, capacity = K cache frames, sinks = Z, positions = P of
+//   the rotary table
 //
 // With before = G + (k - 1) F frames ahead of chunk k: position = before; write = before while before + F <= K, then
 // Z + (before - Z) mod (K - Z), so that the first Z frames stay for ever; length = min(before + F, K).
 // A chunk that does not fit into the positions is an error, and nothing is changed.
-// Step state: reads chunk; writes chunk, frame_position, row_chunk, ring_write, ring_length. FLOPs: none worth counting.
+// Step state: reads chunk; writes chunk, frame_position, row_chunk, ring_write, ring_length. FLOPs: not counted.
 // Bytes: 12 S + 8 B S. Tuned for nothing: one thread. Source: spec 2.5.3 ("penstock"), 2.2, 9.4.
 #pragma once
 

@@ -7,8 +7,8 @@
 //   out          out  compute  [S N, H D]
 //   frame_tokens = T
 //
-// Softmax over exactly the tokens [0, ring_length[s] T) of the slot, scale 1/sqrt(D), no mask. The cache beyond is never
-// read: it may hold anything. With L_s = ring_length[s] T:
+// Softmax over exactly the tokens [0, ring_length[s] T) of the slot, scale 1/sqrt(D), no mask. The cache beyond is
+// never read: it may hold anything. With L_s = ring_length[s] T:
 // Step state: reads ring_length. FLOPs: 4 N H D sum_s(L_s). Bytes (elements of compute): 2 S N H D + 2 H D sum_s(L_s).
 // Tuned for D = 128, N = 1024 to 3600, L = 6 N. Source: spec 4.3, step 4c; 2.5.2.
 #pragma once

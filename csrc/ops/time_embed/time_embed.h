@@ -10,7 +10,8 @@
 //
 // The sinusoid is concat(cos(t w_j), sin(t w_j)), w_j = 10000^(-j / (Q/2)), j = 0 .. Q/2 - 1, in double precision.
 // Rows 0..5 of a block are shift1, scale1, gate1, shift2, scale2, gate2; rows of the head are shift, scale.
-// Step state: reads the timesteps. FLOPs: 2 S (Q d + 7 d^2). Bytes (elements of compute): Q d + 7 d^2 + 6 B d + 6 B S d.
+// Step state: reads the timesteps. FLOPs: 2 S (Q d + 7 d^2).
+// Bytes (elements of compute): Q d + 7 d^2 + 6 B d + 6 B S d.
 // Tuned for S = 1 to 4: every weight is read once for all slots. Source: spec 4.3, steps 2, 4 and 5.
 #pragma once
 

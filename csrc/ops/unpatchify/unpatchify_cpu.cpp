@@ -1,6 +1,5 @@
-#include "ops/unpatchify/unpatchify.h"
-
 #include "engine/thread_pool.h"
+#include "ops/unpatchify/unpatchify.h"
 
 namespace penstock::ops {
 
