@@ -50,7 +50,11 @@ class EagerDit:
         spatial = d // 6
         t, y, x = torch.split(table, [d // 2 - 2 * spatial, spatial, spatial], dim=1)
         grid = (c.token_rows, c.token_columns, -1)
-        parts = (t[frame].expand(*grid), y[: c.token_rows, None].expand(*grid), x[None, : c.token_columns].expand(*grid))
+        parts = (
+            t[frame].expand(*grid),
+            y[: c.token_rows, None].expand(*grid),
+            x[None, : c.token_columns].expand(*grid),
+        )
         return torch.cat(parts, dim=-1).reshape(-1, 1, d // 2)
 
     def rope(self, x: torch.Tensor) -> torch.Tensor:

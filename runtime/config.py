@@ -21,8 +21,8 @@ class Config:
     height, width: pixels, multiples of 16. steps: denoising steps per chunk; ``timesteps`` is the list whose first
     ``steps`` entries are used (None: the video-to-video list of spec 2.9). mode: ``stream_batch`` runs all steps as one
     batch of slots, each on its own chunk; ``sequential`` runs them one after the other on one chunk, with one cache
-    (history ``shared``) or one per step (``per_step``). chunk_latents, first_latents: latent frames per chunk and in the
-    first chunk. cache_frames, sink_frames: latent frames in the rolling cache, and how many of them are pinned.
+    (history ``shared``) or one per step (``per_step``). chunk_latents, first_latents: latent frames per chunk and in
+    the first chunk. cache_frames, sink_frames: latent frames in the rolling cache, and how many of them are pinned.
     """
 
     height: int = 480
@@ -62,7 +62,7 @@ class Config:
             raise PenstockError(f"sink_frames: expected 0 to {cache - chunk} with {cache} cache frames, got {sinks}")
         if (cache - sinks) % chunk or (first - sinks) % chunk:
             raise PenstockError(
-                f"cache_frames {cache}, sink_frames {sinks}: chunks of {chunk} frames would wrap inside the rolling part"
+                f"cache_frames {cache}, sink_frames {sinks}: chunks of {chunk} frames would wrap in the rolling part"
             )
 
     @property

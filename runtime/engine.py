@@ -84,7 +84,9 @@ class Session:
         """Sets a whole input, state, output or step-state tensor; values are cast to its dtype, shapes must agree."""
         info = self.engine.tensor_info(name)
         if info.dtype == "bf16":
-            raise PenstockError(f"tensor {name!r} is bf16 on this device; only float32 devices can be written from numpy")
+            raise PenstockError(
+                f"tensor {name!r} is bf16 on this device; only float32 devices can be written from numpy"
+            )
         array = np.ascontiguousarray(values, dtype=NUMPY_DTYPES[info.dtype])
         if array.shape != info.shape:
             raise PenstockError(f"tensor {name!r}: expected shape {list(info.shape)}, got {list(array.shape)}")

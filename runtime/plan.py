@@ -1,7 +1,7 @@
 """The plan: a static program of ops over named tensors, without any values.
 
-A plan is plain data. Models write it through :class:`PlanBuilder`; the C++ engine reads its JSON form, checks it against
-the ops' contracts (symbolic shapes, access, lifetimes) and replays it. See docs/architecture.md.
+A plan is plain data. Models write it through :class:`PlanBuilder`; the C++ engine reads its JSON form, checks it
+against the ops' contracts (symbolic shapes, access, lifetimes) and replays it. See docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Tensor:
     """A named dense row-major tensor.
 
     ``kind`` is one of TENSOR_KINDS, or ``step`` for a field of the step state. dtype ``compute`` is what the device
-    computes in: f32 on the CPU backend, bf16 on CUDA. ``offset`` places a scratch tensor in the scratch arena (in compute
-    elements) and a view in its ``base`` (in elements of the base). ``init`` fills a step field at creation and reset.
-    ``source`` says where a weight's values come from; it is not part of the plan's JSON.
+    computes in: f32 on the CPU backend, bf16 on CUDA. ``offset`` places a scratch tensor in the scratch arena (in
+    compute elements) and a view in its ``base`` (in elements of the base). ``init`` fills a step field at creation and
+    reset. ``source`` says where a weight's values come from; it is not part of the plan's JSON.
     """
 
     name: str

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from penstock.kernels import reference
 from penstock.runtime.engine import NUMPY_DTYPES, Engine
 from penstock.runtime.plan import PlanBuilder

@@ -1,4 +1,5 @@
-// The Python module penstock._engine: the C ABI as classes. Values pass as raw bytes; runtime/engine.py gives them types.
+// The Python module penstock._engine: the C ABI as classes. Values pass as raw bytes; runtime/engine.py gives them
+// types.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

@@ -258,8 +258,8 @@ void penstock_session_stats_init(penstock_session_stats* stats) {
 penstock_status penstock_session_get_stats(const penstock_session* session, penstock_session_stats* stats) {
   return guarded([&] {
     const SessionStats& current = require(session, "session").session->stats();
-    write_struct(stats,
-                 penstock_session_stats{0, 0, current.phases_run, current.graph_replays, current.last_phase_ms}, "stats");
+    write_struct(stats, penstock_session_stats{0, 0, current.phases_run, current.graph_replays, current.last_phase_ms},
+                 "stats");
   });
 }
 

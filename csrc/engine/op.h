@@ -1,5 +1,6 @@
-// Ops: an op is one contract with several implementations. The contract is data (roles with symbolic shapes, attributes);
-// it is checked once, when a plan is read, and binds the symbols that implementations then read as dimensions.
+// Ops: an op is one contract with several implementations. The contract is data (roles with symbolic shapes,
+// attributes); it is checked once, when a plan is read, and binds the symbols that implementations then read as
+// dimensions.
 #pragma once
 
 #include <map>
@@ -55,7 +56,7 @@ struct OpContract {
 // A bound op: contract, tensors in memory, symbols and attributes. Implementations read everything from it.
 struct OpArgs {
   const OpContract* contract = nullptr;
-  std::vector<TensorView> tensors;  // by role; data is null for an absent optional role
+  std::vector<TensorView> tensors;         // by role; data is null for an absent optional role
   std::vector<AttributeValue> attributes;  // by attribute
   Symbols symbols;
 

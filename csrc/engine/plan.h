@@ -21,8 +21,8 @@ struct PlanTensor {
   DType dtype;
   Shape shape;
   int64_t elements = 0;
-  int base = -1;                 // view: index of the tensor it looks into
-  int64_t offset = 0;            // view: elements into its base; scratch: compute elements into the arena
+  int base = -1;                  // view: index of the tensor it looks into
+  int64_t offset = 0;             // view: elements into its base; scratch: compute elements into the arena
   std::vector<double> init = {};  // step: one value, or one per element
 };
 
@@ -40,7 +40,7 @@ struct PlanPhase {
 
 struct Plan {
   std::string name;
-  std::vector<PlanTensor> tensors;  // step-state fields included
+  std::vector<PlanTensor> tensors;                // step-state fields included
   std::map<std::string, int, std::less<>> index;  // not a hash table: a plan could choose colliding names
   std::vector<PlanPhase> phases;
   int64_t scratch_size = 0;  // compute elements

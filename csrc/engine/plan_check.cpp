@@ -13,7 +13,8 @@ constexpr int64_t kScratchUnitBytes = 2;  // the smallest compute element; runti
 
 // Compute elements that a scratch tensor takes on any device.
 int64_t scratch_units(const PlanTensor& tensor) {
-  const int64_t bytes = tensor.dtype == DType::kCompute ? kScratchUnitBytes : static_cast<int64_t>(dtype_size(tensor.dtype));
+  const int64_t bytes =
+      tensor.dtype == DType::kCompute ? kScratchUnitBytes : static_cast<int64_t>(dtype_size(tensor.dtype));
   return (tensor.elements * bytes + kScratchUnitBytes - 1) / kScratchUnitBytes;
 }
 
@@ -60,7 +61,8 @@ class PhaseCheck {
       if (access == Access::kOut || !must_be_written || written_[root]) return;
       const int writer = next_writer(op, root);
       if (writer < 0)
-        fail(PENSTOCK_ERR_BAD_PLAN, where(op), ": reads unbound tensor ", name(root), ": no op of this phase writes it");
+        fail(PENSTOCK_ERR_BAD_PLAN, where(op), ": reads unbound tensor ", name(root),
+             ": no op of this phase writes it");
       fail(PENSTOCK_ERR_BAD_PLAN, where(op), ": reads ", name(root), " before op ", writer,
            " writes it (a cycle, or ops out of order)");
     });
@@ -69,7 +71,8 @@ class PhaseCheck {
   int next_writer(size_t from, int root) const {
     for (size_t op = from; op < phase_.ops.size(); ++op) {
       bool writes = false;
-      each_tensor(op, [&](int tensor, Access access) { writes |= access != Access::kIn && plan_.root(tensor) == root; });
+      each_tensor(op,
+                  [&](int tensor, Access access) { writes |= access != Access::kIn && plan_.root(tensor) == root; });
       if (writes) return static_cast<int>(op);
     }
     return -1;
@@ -81,7 +84,8 @@ class PhaseCheck {
       const int root = plan_.root(tensor);
       const TensorKind kind = plan_.tensors[root].kind;
       if (kind == TensorKind::kWeight || kind == TensorKind::kInput)
-        fail(PENSTOCK_ERR_BAD_PLAN, where(op), ": writes ", name(root), ", which is ", kind == TensorKind::kWeight ? "a weight" : "an input");
+        fail(PENSTOCK_ERR_BAD_PLAN, where(op), ": writes ", name(root), ", which is ",
+             kind == TensorKind::kWeight ? "a weight" : "an input");
       written_[root] = true;
     });
   }

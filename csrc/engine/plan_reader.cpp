@@ -91,7 +91,8 @@ void add_tensor(Plan& plan, PlanTensor tensor, const Json& record, int64_t& elem
   if (tensor.base < 0) elements += tensor.elements;
   if (elements > (int64_t{1} << 48)) record.fail("the plan's tensors have too many elements in all");
   const int position = static_cast<int>(plan.tensors.size());
-  if (!plan.index.emplace(tensor.name, position).second) record.at("name").fail("tensor ", quoted(tensor.name), " twice");
+  if (!plan.index.emplace(tensor.name, position).second)
+    record.at("name").fail("tensor ", quoted(tensor.name), " twice");
   plan.tensors.push_back(std::move(tensor));
 }
 
@@ -195,7 +196,8 @@ Plan read_plan(std::string_view text, std::string_view what) {
   const Json json = parse_json(text, what, PENSTOCK_ERR_BAD_PLAN);
   json.reject_unknown({"format", "version", "name", "config", "scratch_size", "step_state", "tensors", "phases"});
   if (json.at("format").string() != "penstock-plan") json.at("format").fail("expected 'penstock-plan'");
-  if (json.at("version").integer() != 1) json.at("version").fail("expected version 1, got ", json.at("version").integer());
+  if (json.at("version").integer() != 1)
+    json.at("version").fail("expected version 1, got ", json.at("version").integer());
   Plan plan;
   plan.name = json.at("name").string();
   plan.scratch_size = json.at("scratch_size").integer(0, int64_t{1} << 44);

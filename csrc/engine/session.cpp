@@ -123,7 +123,8 @@ int Session::accessible(std::string_view name, size_t size) const {
          "; only inputs, outputs, state and step state can be read and written");
   if (size != engine_->tensor_bytes(tensor))
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "tensor ", quoted(name), " ", shape_text(tensor.shape), " ",
-         dtype_name(engine_->resolve(tensor.dtype)), ": expected ", engine_->tensor_bytes(tensor), " bytes, got ", size);
+         dtype_name(engine_->resolve(tensor.dtype)), ": expected ", engine_->tensor_bytes(tensor), " bytes, got ",
+         size);
   return index;
 }
 

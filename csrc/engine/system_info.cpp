@@ -23,7 +23,8 @@ void query_cuda(penstock_system_info& info) {
   const auto version = reinterpret_cast<int (*)(int*)>(dlsym(driver, "cuDriverGetVersion"));
   const auto count = reinterpret_cast<int (*)(int*)>(dlsym(driver, "cuDeviceGetCount"));
   const auto name = reinterpret_cast<int (*)(char*, int, int)>(dlsym(driver, "cuDeviceGetName"));
-  if (!init || !version || !count || !name) return copy_text(info.cuda_problem, "the CUDA driver lacks basic functions");
+  if (!init || !version || !count || !name)
+    return copy_text(info.cuda_problem, "the CUDA driver lacks basic functions");
   version(&info.cuda_driver_version);
   const int status = init(0);
   if (status != 0) {

@@ -17,13 +17,13 @@ enum class DType { kF32, kBF16, kF16, kU8, kI32, kI64, kU64, kCompute };
 
 using Shape = std::vector<int64_t>;
 
-size_t dtype_size(DType dtype);                            // bytes; kCompute must have been resolved
-const char* dtype_name(DType dtype);                       // the plan's spelling: "f32", "compute", ...
+size_t dtype_size(DType dtype);       // bytes; kCompute must have been resolved
+const char* dtype_name(DType dtype);  // the plan's spelling: "f32", "compute", ...
 std::optional<DType> dtype_from_name(std::string_view name);
 penstock_dtype to_public(DType dtype);
 std::optional<DType> from_public(penstock_dtype dtype);
 
-std::string shape_text(const Shape& shape);                // "[2, 1560, 256]"
+std::string shape_text(const Shape& shape);  // "[2, 1560, 256]"
 
 // Elements of a shape; nullopt for a negative dimension or more than 2^48 elements, which no device holds.
 std::optional<int64_t> element_count(const Shape& shape);

@@ -88,8 +88,7 @@ void ThreadPool::for_each(int64_t count, const std::function<void(int64_t)>& bod
 
 void ThreadPool::for_ranges(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   const int64_t step = std::max<int64_t>(grain, 1);
-  for_each((count + step - 1) / step,
-           [&](int64_t i) { body(i * step, std::min(count, (i + 1) * step)); });
+  for_each((count + step - 1) / step, [&](int64_t i) { body(i * step, std::min(count, (i + 1) * step)); });
 }
 
 int default_thread_count() {

@@ -1,4 +1,4 @@
-"""The denoising stream as a plan: phases ``set_prompt``, ``denoise_first`` and ``denoise`` around the DiT (spec 2.2, 4.9).
+"""The denoising stream as a plan: phases ``set_prompt``, ``denoise_first``, ``denoise`` around the DiT (spec 2.2, 4.9).
 
 Step state, all on the device (what changes from chunk to chunk; n = steps, S = slots of the stream batch):
 
@@ -105,7 +105,7 @@ class DenoisingStream:
             self._renoise(x, step_flow, step_x0, noise, "none" if last else "stay", step)
 
     def _first_chunk(self) -> None:
-        """All steps on one cache over the first frames jointly; the last pass's keys and values stay, for every slot."""
+        """All steps on one cache over the first frames jointly; the last pass's keys and values stay in every slot."""
         plan, frames = self.plan, self.config.first_latents
         latents = plan.input("latents_first", self._latents(1, frames)[1:])
         noise = plan.input("noise_first", self._latents(self.config.steps, frames))

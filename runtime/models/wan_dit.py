@@ -1,8 +1,8 @@
 """The Wan 2.1 causal diffusion transformer as a plan (spec 4.3, 4.4).
 
-One forward runs S slots of F latent frames each (M = S * F * rows * columns tokens of width d) against a rolling KV cache
-per layer and slot. Exact savings taken: per-prompt constants are computed once in the phase ``set_prompt``; the identical
-padding rows of the text are folded into one; modulation sums are made once per forward for all layers.
+One forward runs S slots of F latent frames each (M = S * F * rows * columns tokens of width d) against a rolling KV
+cache per layer and slot. Exact savings taken: per-prompt constants are computed once in the phase ``set_prompt``; the
+identical padding rows of the text are folded into one; modulation sums are made once per forward for all layers.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class WanDit:
             self._weights[name] = self.plan.weight(f"dit.{name}", shape, Packed(keys or (name,)))
         return self._weights[name]
 
-    def _linear_weights(self, name: str, out_dim: int, in_dim: int, keys: tuple[str, ...] = ()) -> tuple[Tensor, Tensor]:
+    def _linear_weights(
+        self, name: str, out_dim: int, in_dim: int, keys: tuple[str, ...] = ()
+    ) -> tuple[Tensor, Tensor]:
         """Weight [N, K] and bias [N] of a linear layer, several layers packed into one if ``keys`` names them."""
         weight = self._weight(f"{name}.weight", (out_dim, in_dim), tuple(f"{key}.weight" for key in keys))
         return weight, self._weight(f"{name}.bias", (out_dim,), tuple(f"{key}.bias" for key in keys))
@@ -142,7 +144,10 @@ class WanDit:
         attention = self._self_attention(name, layer, normed, batch)
         update = self._linear(attention, buffer("self_attn.out"), f"{key}.self_attn.o")
         norm3 = buffer("norm3")
-        affine = {"scale": self._weight(f"{key}.norm3.weight", (1, d)), "shift": self._weight(f"{key}.norm3.bias", (1, d))}
+        affine = {
+            "scale": self._weight(f"{key}.norm3.weight", (1, d)),
+            "shift": self._weight(f"{key}.norm3.bias", (1, d)),
+        }
         plan.op("gate_residual_layernorm", {"update": update, "gate": self._row(blocks, layer, 2), **affine},
                 {"y": norm3}, {"x": hidden}, eps=spec.eps, norm="affine")  # fmt: skip
 
@@ -175,7 +180,10 @@ class WanDit:
         qkv = self._linear(normed, plan.scratch(f"{name}.qkv", (tokens, 3 * d)), f"{key}.qkv",
                            tuple(f"{key}.{part}" for part in "qkv"))  # fmt: skip
         q = plan.scratch(f"{name}.q", (tokens, d))
-        caches = {"k_cache": self._cache(self.k_cache[layer], batch), "v_cache": self._cache(self.v_cache[layer], batch)}
+        caches = {
+            "k_cache": self._cache(self.k_cache[layer], batch),
+            "v_cache": self._cache(self.v_cache[layer], batch),
+        }
         norms = {part: self._weight(f"{key}.{part}.weight", (d,)) for part in ("norm_q", "norm_k")}
         plan.op(
             "qk_norm_rope_cache",

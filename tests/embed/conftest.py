@@ -6,8 +6,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import penstock
 import pytest
+
+import penstock
 
 PACKAGE = Path(penstock.__file__).parent
 SOURCES = Path(__file__).parent

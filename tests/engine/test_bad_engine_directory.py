@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from collections.abc import Callable
@@ -215,10 +216,11 @@ def test_aliased_roles(engine_dir: Path) -> None:
 def test_view_outside_its_base(engine_dir: Path) -> None:
     def change(plan: dict) -> None:
         view = next(t for t in plan["tensors"] if t["kind"] == "view")
-        view["offset"] = next(t for t in plan["tensors"] + plan["step_state"] if t["name"] == view["base"])["shape"][0] * 10**6
+        base = next(t for t in plan["tensors"] + plan["step_state"] if t["name"] == view["base"])
+        view["offset"] = math.prod(base["shape"]) - 1
 
     rewrite_plan(engine_dir, change)
-    fails(engine_dir, "offset|leaves its base")
+    fails(engine_dir, "leaves its base")
 
 
 # ---- step state written by a host

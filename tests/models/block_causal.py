@@ -13,11 +13,12 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as nnf
+from torch import Tensor
+
 from penstock.kernels.reference import INPUT_NOISE, RENOISE, philox_normals
 from penstock.runtime.config import Config
 from penstock.runtime.model import DitSpec
 from penstock.runtime.schedule import sigma_of
-from torch import Tensor
 
 THETA = 10000.0
 

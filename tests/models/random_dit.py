@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from penstock.runtime.config import Config
 from penstock.runtime.engine import Engine
 from penstock.runtime.model import DitSpec, ModelSpec, dit_parameters
 from penstock.runtime.models.stream import denoising_plan
 from penstock.runtime.pack import packed_weights
 from penstock.runtime.safetensors_io import TensorInfo
-from torch import Tensor
 
 
 @dataclass

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+
 from penstock.runtime.config import Config
 from penstock.runtime.engine import Session
 from penstock.runtime.model import DitSpec
-
 from tests.helpers import assert_accurate, normal, relative_l2
 from tests.models.block_causal import BlockCausalDit, ClipDenoiser
 from tests.models.random_dit import RandomDit, prompt

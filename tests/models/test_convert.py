@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+from safetensors.torch import load_file, save_file
+
 from penstock.runtime.convert import convert
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import DitSpec, ModelDir, dit_parameters, load_model
 from penstock.runtime.wan_keys import to_diffusers_key
-from safetensors.torch import load_file, save_file
 
 State = dict[str, torch.Tensor]
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from penstock.runtime.convert import convert
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import DitSpec, dit_parameters
 from penstock.runtime.wan_keys import to_diffusers_key
-from safetensors.torch import save_file
 
 State = dict[str, torch.Tensor]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import (
     PRESETS,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
+
 from penstock.runtime.config import Config
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import PRESETS, preset

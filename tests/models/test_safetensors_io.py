@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.safetensors_io import TensorFile, TensorInfo, float32_to_bf16_bits, write_safetensors
 

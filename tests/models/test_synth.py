@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import ModelDir, dit_parameters, load_model, preset
 from penstock.runtime.synth import synth

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+
 from penstock.runtime.config import Config
 from penstock.runtime.engine import Session
 from penstock.runtime.model import DitSpec
 from penstock.runtime.wan_keys import to_diffusers_key
-
 from tests.helpers import relative_l2
 from tests.models.random_dit import RandomDit, prompt
 

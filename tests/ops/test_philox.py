@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from penstock.kernels.reference import philox4x32_10, philox_normals
 
+from penstock.kernels.reference import philox4x32_10, philox_normals
 from tests.helpers import i32, run_op
 
 # Random123, kat_vectors: philox4x32 with 10 rounds (counter, key, result).

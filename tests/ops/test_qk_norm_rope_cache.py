@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+
 from penstock.kernels import reference
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.rope import POSITIONS, rope_table
-
 from tests.helpers import Arrays, check_op, i32, normal, run_op
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from penstock.kernels import reference
 from penstock.runtime.errors import PenstockError
-
 from tests.helpers import Arrays, check_op, i32, run_op
 
 # frames per chunk, first frames, capacity, sinks

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from penstock.kernels import reference
 
+from penstock.kernels import reference
 from tests.helpers import check_op, normal
 
 SHAPES = [(1, 1, 1, 1, 1), (1, 2, 16, 3, 5), (2, 1, 3, 1, 7), (4, 3, 16, 5, 2), (2, 1, 16, 30, 52)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from penstock.runtime.config import Config
 from penstock.runtime.engine import Session
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import DitSpec
 from penstock.runtime.schedule import sigma_of, sigma_table, step_list
-
 from tests.models.random_dit import RandomDit, prompt
 
 # timestep: (index of the nearest table entry, sigma), spec 9.2

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from penstock.commands import embed as command
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.prompt import Prompt, read_prompt, write_prompt

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.prompt import Prompt, read_prompt, write_prompt
 from penstock.runtime.text import hash_embedding
 from penstock.runtime.text.clean import clean_prompt, cleaner_name
 from penstock.runtime.text.tokenizer import PromptTokenizer, Tokens
-from safetensors.torch import load_file, save_file
 
 from .tiny_encoder import END, ids_of, save_tokenizer
 

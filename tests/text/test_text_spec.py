@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import load_model
 from penstock.runtime.synth import synth

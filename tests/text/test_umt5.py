@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import UMT5EncoderModel
+
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.text import find_encoder, umt5
 from penstock.runtime.text.umt5 import UMT5
-from transformers import UMT5EncoderModel
-
 from tests.helpers import relative_l2
 
 from .tiny_encoder import (

@@ -119,7 +119,11 @@ typedef enum penstock_device {
   PENSTOCK_DEVICE_MAX_ENUM = 0x7fffffff
 } penstock_device;
 
-typedef enum penstock_log_level { PENSTOCK_LOG_INFO = 0, PENSTOCK_LOG_WARNING = 1, PENSTOCK_LOG_ERROR = 2 } penstock_log_level;
+typedef enum penstock_log_level {
+  PENSTOCK_LOG_INFO = 0,
+  PENSTOCK_LOG_WARNING = 1,
+  PENSTOCK_LOG_ERROR = 2
+} penstock_log_level;
 
 typedef void (*penstock_log_callback)(penstock_log_level level, const char* message, void* user);
 
@@ -166,7 +170,8 @@ PENSTOCK_API penstock_status penstock_session_reset(penstock_session* session);
 /* Copies `size` bytes into or out of a whole input, state, output or step-state tensor by its plan name. */
 PENSTOCK_API penstock_status penstock_session_write(penstock_session* session, const char* name, const void* data,
                                                     size_t size);
-PENSTOCK_API penstock_status penstock_session_read(penstock_session* session, const char* name, void* data, size_t size);
+PENSTOCK_API penstock_status penstock_session_read(penstock_session* session, const char* name, void* data,
+                                                   size_t size);
 
 /* Sets the prompt from text embeddings [rows, text_dim] (F32, BF16 or F16; rows <= text_len, the rest is padding) and
  * computes the per-prompt constants. Allowed between any two chunks. */

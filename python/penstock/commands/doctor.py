@@ -48,6 +48,8 @@ def run(options: argparse.Namespace) -> None:
     ]
     if system["cuda_problem"]:
         lines.append(f"             {system['cuda_problem']}")
-    lines += [f"{package:<12} {found or f'missing: needed for {LIBRARIES[package]}'}" for package, found in libraries.items()]
+    lines += [
+        f"{package:<12} {found or f'missing: needed for {LIBRARIES[package]}'}" for package, found in libraries.items()
+    ]
     emit({"penstock": __version__, "python": platform.python_version(), "libraries": libraries, **system},
          options.json, "\n".join(lines))  # fmt: skip

@@ -62,7 +62,9 @@ def describe_plan(plan: Plan, with_ops: bool) -> tuple[dict[str, Any], str]:
     lines += [f"  {kind:<10} {row['tensors']:>7} {bytes_text(row['bytes']):>12}" for kind, row in kinds.items()]
     lines[-2] += f", packed into {bytes_text(kinds['scratch']['packed_bytes'])}"
     lines += ["", "step state"]
-    lines += [f"  {s.name:<16} {s.dtype:<4} {list(s.shape)!s:<12} init {list(s.init)}" for s in plan.step_state.values()]
+    lines += [
+        f"  {s.name:<16} {s.dtype:<4} {list(s.shape)!s:<12} init {list(s.init)}" for s in plan.step_state.values()
+    ]
     for phase, ops in plan.phases.items():
         counts = Counter(op.op for op in ops)
         lines += ["", f"phase {phase}: {len(ops)} ops"]
