@@ -48,7 +48,7 @@ fuzz: $(VENV)/.build
 	bash tests/fuzz/run.sh 25 build/fuzz/small_plan.json
 
 bench: $(VENV)/.build
-	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python -m pytest benchmarks/dit_forward.py -s
 
 wheel: $(VENV)/.setup
 	$(BIN)/pip wheel -q -c constraints.txt --no-build-isolation --no-deps -w dist .

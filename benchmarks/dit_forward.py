@@ -6,9 +6,7 @@ measured in alternating rounds of one process, since a machine's speed drifts by
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -18,13 +16,14 @@ import pytest
 import torch
 
 from benchmarks.eager_dit import EagerDit
+from benchmarks.record import record
 from penstock.runtime.build import create_engine
 from penstock.runtime.config import Config
-from penstock.runtime.engine import query_system
 from penstock.runtime.model import load_model
 from penstock.runtime.synth import synth
 
 ROUNDS = 9
+ROWS: list[dict] = []
 
 
 @pytest.mark.parametrize("size", [(480, 832), (256, 256)], ids=lambda size: f"{size[0]}x{size[1]}")
@@ -55,20 +54,16 @@ def test_tiny_denoise(benchmark, tmp_path: Path, size: tuple[int, int]) -> None:
         return (), {}
 
     benchmark.pedantic(lambda: session.run("denoise"), setup=eager_round, rounds=ROUNDS)
-    ours, torchs = benchmark.stats["median"], statistics.median(eager_seconds)
-    benchmark.extra_info.update(
-        {"eager_torch_ms": 1e3 * torchs, "ratio_to_eager_torch": ours / torchs, "blas": query_system()["blas"],
-         "threads": torch.get_num_threads(), "torch": torch.__version__, "cpu": cpu_name()}
-    )  # fmt: skip
-    print(f"\ntiny denoise {size[0]}x{size[1]}: {1e3 * ours:.1f} ms, eager torch {1e3 * torchs:.1f} ms, "
-          f"{ours / torchs:.2f} x eager torch")  # fmt: skip
-
-
-def cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
+    ours, yardstick = 1e3 * benchmark.stats["median"], 1e3 * statistics.median(eager_seconds)
+    row = {"size": f"{size[0]}x{size[1]}", "tokens": config.slots * config.frame_tokens,
+           "cached_tokens": config.cache_frames * config.frame_tokens, "penstock_ms": ours, "eager_torch_ms": yardstick,
+           "ratio": ours / yardstick, "rounds": ROUNDS}  # fmt: skip
+    benchmark.extra_info.update(row)
+    ROWS.append(row)
+    record("cpu_dit_forward", ROWS)
+    print(
+        f"\ntiny denoise {row['size']}: {ours:.1f} ms, eager torch {yardstick:.1f} ms, {row['ratio']:.2f} x eager torch"
+    )
 
 
 def test_eager_torch_computes_the_same(tmp_path: Path) -> None:
@@ -96,4 +91,3 @@ def test_eager_torch_computes_the_same(tmp_path: Path) -> None:
     flow = eager.forward(torch.from_numpy(latents), torch.tensor([700.0]), write).numpy()
     ours = session.read("flow")[0]
     assert np.linalg.norm(ours - flow) / np.linalg.norm(flow) < 1e-5
-    print(json.dumps({"relative_l2": float(np.linalg.norm(ours - flow) / np.linalg.norm(flow))}))

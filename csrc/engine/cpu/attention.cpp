@@ -10,7 +10,7 @@ namespace penstock {
 namespace {
 
 constexpr int64_t kMaxQueries = 400;
-constexpr int64_t kKeyBlock = 256;
+constexpr int64_t kKeyBlock = 192;
 
 struct Scratch {
   std::vector<float> scores;

@@ -25,9 +25,8 @@ def contact_sheet(rows_of_frames: Sequence[Sequence[np.ndarray]], path: str | os
     height, width = frames[0].shape[:2]
     for frame in frames:
         if frame.dtype != np.uint8 or frame.shape != (height, width, 3):
-            raise PenstockError(
-                f"{os.fspath(path)}: expected frames uint8 [{height}, {width}, 3], got {frame.dtype} {list(frame.shape)}"
-            )
+            found = f"{frame.dtype} {list(frame.shape)}"
+            raise PenstockError(f"{os.fspath(path)}: expected frames uint8 [{height}, {width}, 3], got {found}")
     down, right = height + GAP, width + GAP
     sheet = np.full((GAP + down * len(rows), GAP + right * max(map(len, rows)), 3), BACKGROUND, np.uint8)
     for y, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Sizes: what a model takes, and how a picture of another shape is fitted to it. A size is (height, width) in pixels."""
+"""Sizes, (height, width) in pixels: what a model takes, and how a picture of another shape is fitted to it."""
 
 from __future__ import annotations
 

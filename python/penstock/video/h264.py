@@ -53,8 +53,9 @@ class H264Sink:
         # The index goes to the front, so that a player can start before it has the whole file.
         options = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
         with ExitStack() as undo:
-            undo.callback(self._temporary.unlink, missing_ok=True)
             with av_errors_as_penstock(path, "write"):
+                self._temporary.touch()  # FFmpeg opens the file at the first frame only, late for a bad path
+                undo.callback(self._temporary.unlink, missing_ok=True)
                 self._container = self._av.open(str(self._temporary), "w", format=kind, options=options)
             undo.callback(self._container.close)
             self._stream = _add_video(self._av, self._container, fps, size, crf)
@@ -117,7 +118,8 @@ def _add_video(av: Any, container: Any, fps: Fraction, size: Size, crf: int) -> 
 
 def _encoder(av: Any, crf: int) -> tuple[str, dict[str, str]]:
     if _can_encode(av, "libx264"):
-        return "libx264", {"crf": str(crf), "preset": "fast"}
+        # The slower presets gain a few percent of size for several times the work, which a live stream has not.
+        return "libx264", {"crf": str(crf), "preset": "veryfast"}
     for name in ("libopenh264", "h264_videotoolbox", "mpeg4"):
         if _can_encode(av, name):
             message = f"this PyAV has no libx264: encoding with {name} at a fixed bit rate, crf has no effect"

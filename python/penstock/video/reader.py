@@ -105,7 +105,8 @@ def _open_source(name: str, size: Size | None, fit: str, fps: Fraction | None, r
 def check_fps(fps: Fraction | float) -> Fraction:
     """The rate as a Fraction; a float becomes the nearest of small terms. PenstockError where it makes no sense."""
     try:
-        rate = Fraction(fps).limit_denominator(100_000)
+        # Terms beyond 32 bits fit in no container.
+        rate = Fraction(fps).limit_denominator(100_000 if isinstance(fps, float) else 2_000_000)
     except (TypeError, ValueError, OverflowError):
         raise PenstockError(f"fps: expected a positive number, got {fps!r:.80}") from None
     if not 0 < rate <= 1000:

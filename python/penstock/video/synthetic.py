@@ -46,10 +46,16 @@ def _bounce(position: np.ndarray, area: np.ndarray) -> np.ndarray:
 
 
 def _texture(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth colours [H, W, 3], in integer arithmetic so that they are the same everywhere."""
-    cells = rng.integers(40, 216, (height // _CELL + 2, width // _CELL + 2, 3))
-    (row, down), (column, right) = (np.divmod(np.arange(side), _CELL) for side in (height, width))
+    """Smooth muted colours [H, W, 3] without a seam, in integer arithmetic so that they are the same everywhere."""
+    counts = [max(1, side // _CELL) for side in (height, width)]
+    cells = rng.integers(60, 196, (*counts, 1)) + rng.integers(-40, 41, (*counts, 3))
+    row, down, column, right = (
+        part
+        for side, count in zip((height, width), counts, strict=True)
+        for part in np.divmod(np.arange(side) * count * _CELL // side, _CELL)
+    )
+    next_row, next_column = (row + 1) % counts[0], (column + 1) % counts[1]
     down, right = down[:, None, None], right[None, :, None]
-    top = cells[row][:, column] * (_CELL - right) + cells[row][:, column + 1] * right
-    bottom = cells[row + 1][:, column] * (_CELL - right) + cells[row + 1][:, column + 1] * right
+    top = cells[row][:, column] * (_CELL - right) + cells[row][:, next_column] * right
+    bottom = cells[next_row][:, column] * (_CELL - right) + cells[next_row][:, next_column] * right
     return ((top * (_CELL - down) + bottom * down) // _CELL**2).astype(np.uint8)
