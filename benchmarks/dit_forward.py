@@ -61,9 +61,7 @@ def test_tiny_denoise(benchmark, tmp_path: Path, size: tuple[int, int]) -> None:
     benchmark.extra_info.update(row)
     ROWS.append(row)
     record("cpu_dit_forward", ROWS)
-    print(
-        f"\ntiny denoise {row['size']}: {ours:.1f} ms, eager torch {yardstick:.1f} ms, {row['ratio']:.2f} x eager torch"
-    )
+    print(f"\n{row['size']}: {ours:.1f} ms, eager torch {yardstick:.1f} ms, {row['ratio']:.2f} x eager torch")
 
 
 def test_eager_torch_computes_the_same(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ struct Matcher {
     if (!value.known) mismatch(role);
     if (value.unknown == 0 && *value.known != actual) mismatch(role);
     if (value.unknown != 1) return false;
-    if (actual % *value.known != 0) mismatch(role);
+    if (*value.known == 0 || actual % *value.known != 0) mismatch(role);
     symbols[*value.symbol] = actual / *value.known;
     return true;
   }

@@ -171,7 +171,8 @@ def test_a_stream_batch_equals_sequential_steps(rng: np.random.Generator) -> Non
     batched, stepped = run_engine(dit, batch, clip), run_engine(dit, sequential, clip)
     for chunk in range(CHUNKS):
         error = relative_l2(batched[chunk, 2], stepped[chunk, 2])
-        assert error <= 1e-6, f"chunk {chunk}: {error:.1e}"
+        print(f"chunk {chunk}: relative L2 between the modes {error:.1e}")
+        assert error <= 1e-6
 
 
 @pytest.mark.parametrize("name", ["batch_of_2", "shared"])

@@ -32,8 +32,9 @@ ORIGINAL_NAMES = {
 
 def make_model(seed: int, dtype: torch.dtype = torch.float32) -> UMT5EncoderModel:
     """d_model 64, 3 layers, 4 heads of 8, every weight random: the norms and the bias tables of each layer too."""
-    config = UMT5Config(vocab_size=FIRST_WORD + len(WORDS), d_model=64, d_kv=8, d_ff=96, num_layers=LAYERS, num_heads=4,
-                        relative_attention_num_buckets=32, feed_forward_proj="gated-gelu", attn_implementation="eager")  # fmt: skip
+    config = UMT5Config(vocab_size=FIRST_WORD + len(WORDS), d_model=64, d_kv=8, d_ff=96, num_layers=LAYERS,
+                        num_heads=4, relative_attention_num_buckets=32, feed_forward_proj="gated-gelu",
+                        attn_implementation="eager")  # fmt: skip
     model = UMT5EncoderModel(config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

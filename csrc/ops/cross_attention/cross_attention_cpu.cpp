@@ -1,10 +1,11 @@
+#include "ops/cross_attention/cross_attention.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "engine/cpu/attention.h"
 #include "engine/cpu/step_state.h"
 #include "engine/thread_pool.h"
-#include "ops/cross_attention/cross_attention.h"
 
 namespace penstock::ops {
 

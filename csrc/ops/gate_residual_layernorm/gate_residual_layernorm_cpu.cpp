@@ -1,7 +1,8 @@
+#include "ops/gate_residual_layernorm/gate_residual_layernorm.h"
+
 #include "engine/cpu/row_norm.h"
 #include "engine/cpu/vector_math.h"
 #include "engine/thread_pool.h"
-#include "ops/gate_residual_layernorm/gate_residual_layernorm.h"
 
 namespace penstock::ops {
 namespace {

@@ -1,9 +1,10 @@
+#include "ops/gemm/gemm.h"
+
 #include <algorithm>
 
 #include "engine/cpu/matmul.h"
 #include "engine/cpu/vector_math.h"
 #include "engine/thread_pool.h"
-#include "ops/gemm/gemm.h"
 
 namespace penstock::ops {
 namespace {

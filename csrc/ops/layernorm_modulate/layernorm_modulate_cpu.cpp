@@ -1,6 +1,7 @@
+#include "ops/layernorm_modulate/layernorm_modulate.h"
+
 #include "engine/cpu/row_norm.h"
 #include "engine/thread_pool.h"
-#include "ops/layernorm_modulate/layernorm_modulate.h"
 
 namespace penstock::ops {
 

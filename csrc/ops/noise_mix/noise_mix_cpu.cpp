@@ -1,6 +1,7 @@
+#include "ops/noise_mix/noise_mix.h"
+
 #include "engine/cpu/noise.h"
 #include "engine/thread_pool.h"
-#include "ops/noise_mix/noise_mix.h"
 
 namespace penstock::ops {
 

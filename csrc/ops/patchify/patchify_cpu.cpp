@@ -1,5 +1,6 @@
-#include "engine/thread_pool.h"
 #include "ops/patchify/patchify.h"
+
+#include "engine/thread_pool.h"
 
 namespace penstock::ops {
 

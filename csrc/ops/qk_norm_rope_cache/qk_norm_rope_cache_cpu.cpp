@@ -1,3 +1,5 @@
+#include "ops/qk_norm_rope_cache/qk_norm_rope_cache.h"
+
 #include <algorithm>
 #include <vector>
 
@@ -5,7 +7,6 @@
 #include "engine/cpu/step_state.h"
 #include "engine/cpu/vector_math.h"
 #include "engine/thread_pool.h"
-#include "ops/qk_norm_rope_cache/qk_norm_rope_cache.h"
 
 namespace penstock::ops {
 namespace {

@@ -1,8 +1,9 @@
+#include "ops/renoise/renoise.h"
+
 #include "engine/cpu/noise.h"
 #include "engine/cpu/vector_math.h"
 #include "engine/error.h"
 #include "engine/thread_pool.h"
-#include "ops/renoise/renoise.h"
 
 namespace penstock::ops {
 namespace {

@@ -1,7 +1,8 @@
+#include "ops/replicate_slots/replicate_slots.h"
+
 #include <algorithm>
 
 #include "engine/thread_pool.h"
-#include "ops/replicate_slots/replicate_slots.h"
 
 namespace penstock::ops {
 

@@ -1,8 +1,9 @@
+#include "ops/ring_advance/ring_advance.h"
+
 #include <algorithm>
 #include <vector>
 
 #include "engine/error.h"
-#include "ops/ring_advance/ring_advance.h"
 
 namespace penstock::ops {
 namespace {

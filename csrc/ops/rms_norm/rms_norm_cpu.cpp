@@ -1,6 +1,7 @@
+#include "ops/rms_norm/rms_norm.h"
+
 #include "engine/cpu/row_norm.h"
 #include "engine/thread_pool.h"
-#include "ops/rms_norm/rms_norm.h"
 
 namespace penstock::ops {
 

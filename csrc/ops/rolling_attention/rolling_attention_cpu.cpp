@@ -1,10 +1,11 @@
+#include "ops/rolling_attention/rolling_attention.h"
+
 #include <algorithm>
 #include <vector>
 
 #include "engine/cpu/attention.h"
 #include "engine/cpu/step_state.h"
 #include "engine/thread_pool.h"
-#include "ops/rolling_attention/rolling_attention.h"
 
 namespace penstock::ops {
 

@@ -1,9 +1,10 @@
+#include "ops/time_embed/time_embed.h"
+
 #include <cmath>
 #include <vector>
 
 #include "engine/cpu/vector_math.h"
 #include "engine/thread_pool.h"
-#include "ops/time_embed/time_embed.h"
 
 namespace penstock::ops {
 namespace {
