@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pybind11
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
@@ -36,4 +36,15 @@ class CMakeBuild(build_ext):
             subprocess.run(["cmake", "--install", build, "--strip", "--prefix", target], check=True)
 
 
-setup(ext_modules=[Extension("penstock._engine", sources=[])], cmdclass={"build_ext": CMakeBuild})
+# Folders of the repository that install as subpackages.
+SUBPACKAGES = {"penstock.runtime": "runtime", "penstock.kernels": "kernels"}
+packages = find_packages("python")
+for name, folder in SUBPACKAGES.items():
+    packages += [name, *(f"{name}.{package}" for package in find_packages(folder))]
+
+setup(
+    packages=packages,
+    package_dir={"penstock": "python/penstock", **SUBPACKAGES},
+    ext_modules=[Extension("penstock._engine", sources=[])],
+    cmdclass={"build_ext": CMakeBuild},
+)

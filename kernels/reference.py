@@ -258,24 +258,37 @@ def philox4x32_10(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
 
 
 def ring_advance(
-    chunk: Tensor, phase: str, frames: int, first_frames: int, capacity: int, sinks: int, slots: int, layers: int
-) -> Outputs:
-    """The step state of the next chunk; chunk [1] is the newest chunk so far (spec 2.5.3, 9.1 T1, 9.4).
+    chunk: Tensor, phase: str, frames: int, first_frames: int, capacity: int, sinks: int, refresh: int, slots: int,
+    layers: int,
+) -> Outputs:  # fmt: skip
+    """The step state of the next chunk; chunk [1] is the newest chunk so far (spec 2.5.3, 2.6, 9.1 T1, 9.4).
 
     phase first: chunk 0 of first_frames frames. next: one more chunk; slot i works on the chunk i calls back, and on
-    chunk 1 as long as there is none. Returns chunk [1], frame_position [S], row_chunk [S], ring_write [layers, S] and
-    ring_length [layers, S], all int64.
+    chunk 1 as long as there is none. Returns chunk [1], frame_position [S], row_chunk [S], rebase [S], ring_write
+    [layers, S] and ring_length [layers, S], all int64.
     """
     newest = 0 if phase == "first" else int(chunk[0]) + 1
     rows = [min(newest, max(newest - slot, 1)) for slot in range(slots)]
     writes, lengths = zip(*(ring_after(row, frames, first_frames, capacity, sinks) for row in rows), strict=True)
+    places, shifts = zip(*(position_of(row, frames, first_frames, capacity, refresh) for row in rows), strict=True)
     return {
         "chunk": torch.tensor([newest]),
-        "frame_position": torch.tensor([first_frames + (row - 1) * frames if row else 0 for row in rows]),
+        "frame_position": torch.tensor(places),
         "row_chunk": torch.tensor(rows),
+        "rebase": torch.tensor(shifts),
         "ring_write": torch.tensor([writes] * layers),
         "ring_length": torch.tensor([lengths] * layers),
     }
+
+
+def position_of(chunk: int, frames: int, first_frames: int, capacity: int, refresh: int) -> tuple[int, int]:
+    """(position of the chunk's first frame, what cached positions move by before it), by playing the stream."""
+    position, shift, following = 0, 0, first_frames
+    for _ in range(chunk):
+        restart = following >= refresh
+        position = capacity - frames if restart else following
+        shift, following = position - following, position + frames
+    return position, shift
 
 
 def ring_after(chunk: int, frames: int, first_frames: int, capacity: int, sinks: int) -> tuple[int, int]:
@@ -295,3 +308,18 @@ def ring_after(chunk: int, frames: int, first_frames: int, capacity: int, sinks:
 def replicate_slots(x: Tensor) -> Outputs:
     """x [S, ...]: every slot becomes a copy of slot 0."""
     return {"x": x[:1].repeat(len(x), *[1] * (x.dim() - 1))}
+
+
+def rebase_keys(k_cache: Tensor, rope: Tensor, rebase: Tensor, frame_tokens: int, sinks: int) -> Outputs:
+    """k_cache [S, K*T, H, D] with the temporal pairs of all frames but the sinks turned by rebase [S] positions.
+
+    The angles are computed here, in float64, not taken from the table.
+    """
+    temporal = k_cache.shape[-1] // 2 - 2 * (k_cache.shape[-1] // 6)
+    frequencies = 10000.0 ** (-torch.arange(temporal, dtype=torch.float64) / temporal)
+    turn = torch.polar(torch.ones(1, dtype=torch.float64), rebase.double()[:, None] * frequencies)
+    moved = k_cache.clone()
+    rolling = moved[:, sinks * frame_tokens :, :, : 2 * temporal]
+    pairs = torch.view_as_complex(rolling.double().unflatten(-1, (-1, 2)).contiguous())
+    rolling.copy_(torch.view_as_real(pairs * turn[:, None, None]).flatten(-2))
+    return {"k_cache": moved}

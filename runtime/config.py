@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .errors import PenstockError
+from .rope import POSITIONS
 from .schedule import step_list
 
 VAE_STRIDE = 8  # pixels per latent row or column
@@ -23,6 +24,7 @@ class Config:
     batch of slots, each on its own chunk; ``sequential`` runs them one after the other on one chunk, with one cache
     (history ``shared``) or one per step (``per_step``). chunk_latents, first_latents: latent frames per chunk and in
     the first chunk. cache_frames, sink_frames: latent frames in the rolling cache, and how many of them are pinned.
+    refresh_frames: position at which the rotary positions start again behind the cache (spec 2.6).
     """
 
     height: int = 480
@@ -35,6 +37,7 @@ class Config:
     first_latents: int = 2
     cache_frames: int = 6
     sink_frames: int = 3
+    refresh_frames: int = 50
     noise_scale: float = 0.8
     schedule: tuple[int, ...] = field(init=False)
 
@@ -56,6 +59,9 @@ class Config:
 
     def _check_cache(self) -> None:
         chunk, first, cache, sinks = self.chunk_latents, self.first_latents, self.cache_frames, self.sink_frames
+        if not cache < self.refresh_frames <= POSITIONS - chunk:
+            limits = f"{cache + 1} to {POSITIONS - chunk} with {cache} cache frames"
+            raise PenstockError(f"refresh_frames: expected {limits}, got {self.refresh_frames}")
         if chunk < 1 or first < 1 or cache < max(chunk, first):
             raise PenstockError(f"cache_frames: expected at least one chunk ({max(chunk, first)} frames), got {cache}")
         if not 0 <= sinks <= cache - chunk:

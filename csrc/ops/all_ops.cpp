@@ -6,6 +6,7 @@
 #include "ops/noise_mix/noise_mix.h"
 #include "ops/patchify/patchify.h"
 #include "ops/qk_norm_rope_cache/qk_norm_rope_cache.h"
+#include "ops/rebase_keys/rebase_keys.h"
 #include "ops/renoise/renoise.h"
 #include "ops/replicate_slots/replicate_slots.h"
 #include "ops/ring_advance/ring_advance.h"
@@ -31,6 +32,7 @@ const std::vector<OpDefinition>& all_ops() {
       {&ops::kNoiseMix, ops::noise_mix_cpu},
       {&ops::kRenoise, ops::renoise_cpu},
       {&ops::kRingAdvance, ops::ring_advance_cpu},
+      {&ops::kRebaseKeys, ops::rebase_keys_cpu},
       {&ops::kReplicateSlots, ops::replicate_slots_cpu},
   };
   return definitions;

@@ -12,6 +12,7 @@ Step state, all on the device (what changes from chunk to chunk; n = steps, S = 
     frame_position    i32 [S]            temporal rotary position of the slot's first frame
     ring_write        i32 [layers, S]    cache frame that receives the slot's chunk
     ring_length       i32 [layers, S]    cache frames that the slot attends to
+    rebase            i32 [S]            what the positions of the cached rolling keys move by, at a refresh
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from __future__ import annotations
 from ..config import Config
 from ..model import ModelSpec
 from ..plan import Plan, PlanBuilder, Tensor
-from ..rope import POSITIONS
 from ..schedule import sigma_of
 from .wan_dit import Batch, WanDit
 
@@ -41,6 +41,7 @@ class DenoisingStream:
         self.chunk = plan.step("chunk", "i64", (1,))
         self.row_chunk = plan.step("row_chunk", "i64", (slots,))
         self.frame_position = plan.step("frame_position", "i32", (slots,))
+        self.rebase = plan.step("rebase", "i32", (slots,))
         self.ring_write = plan.step("ring_write", "i32", (layers, slots))
         self.ring_length = plan.step("ring_length", "i32", (layers, slots))
         self.dit = WanDit(plan, self.spec, config, self.ring_write, self.ring_length, self.prompt_length)
@@ -65,10 +66,10 @@ class DenoisingStream:
     def _advance_ring(self, phase: str) -> None:
         config = self.config
         fields = {"frame_position": self.frame_position, "row_chunk": self.row_chunk,
-                  "ring_write": self.ring_write, "ring_length": self.ring_length}  # fmt: skip
+                  "ring_write": self.ring_write, "ring_length": self.ring_length, "rebase": self.rebase}  # fmt: skip
         self.plan.op("ring_advance", {}, fields, {"chunk": self.chunk}, phase=phase, frames=config.chunk_latents,
                      first_frames=config.first_latents, capacity=config.cache_frames, sinks=config.sink_frames,
-                     positions=POSITIONS)  # fmt: skip
+                     refresh=config.refresh_frames)  # fmt: skip
 
     def _noise_mix(self, latents: Tensor, noise: Tensor, x: Tensor) -> None:
         """x = s * noise + (1 - s) * latents; row 0 of ``noise`` is the first draw of a chunk."""
@@ -130,6 +131,7 @@ class DenoisingStream:
         latents, noise, flow, x0 = self._chunk_tensors(steps)
         x = plan.state("x", flow.shape, "f32")
         self._advance_ring("next")
+        self.dit.rebase_keys(self.rebase)
         self._noise_mix(latents, noise, plan.view(x, (1, *x.shape[1:])))
         self.dit.forward("batch", x, flow, Batch(self.config.chunk_latents, self.timestep, self.frame_position))
         self._renoise(x, flow, x0, noise, "shift")
@@ -138,6 +140,7 @@ class DenoisingStream:
         latents, noise, flow, x0 = self._chunk_tensors(1)
         x = self.plan.scratch("x", flow.shape, "f32")
         self._advance_ring("next")
+        self.dit.rebase_keys(self.rebase)
         self._noise_mix(latents, noise, x)
         self._passes(x, flow, x0, noise, self.config.chunk_latents, self.config.history == "per_step")
 

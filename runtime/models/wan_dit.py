@@ -8,6 +8,7 @@ identical padding rows of the text are folded into one; modulation sums are made
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from ..config import Config
 from ..model import DitSpec
@@ -88,6 +89,18 @@ class WanDit:
             keys = plan.view(self.k_text[i], (rows, d))
             plan.op("rms_norm", {"x": raw, "weight": norm}, {"y": keys}, eps=spec.eps)
             self._linear(context, plan.view(self.v_text[i], (rows, d)), f"{block}.v")
+
+    def rebase_keys(self, rebase: Tensor) -> None:
+        """Moves the rolling keys of every cache at a refresh of the positions.
+
+        ``rebase`` is i32 [S]; the caches of all steps of a sequential chunk share its one value.
+        """
+        slots = rebase.size
+        for cache in self.k_cache:
+            for first in range(0, self.config.cache_slots, slots):
+                part = self._slots(cache, slots, first)
+                self.plan.op("rebase_keys", {"rope": self.rope, "rebase": rebase}, updates={"k_cache": part},
+                             frame_tokens=self.config.frame_tokens, sinks=self.config.sink_frames)  # fmt: skip
 
     # ---- per forward --------------------------------------------------------------------------------------------
 
@@ -180,10 +193,10 @@ class WanDit:
         qkv = self._linear(normed, plan.scratch(f"{name}.qkv", (tokens, 3 * d)), f"{key}.qkv",
                            tuple(f"{key}.{part}" for part in "qkv"))  # fmt: skip
         q = plan.scratch(f"{name}.q", (tokens, d))
-        caches = {
-            "k_cache": self._cache(self.k_cache[layer], batch),
-            "v_cache": self._cache(self.v_cache[layer], batch),
-        }
+        k_cache, v_cache = (
+            self._slots(cache[layer], batch.slots, batch.first_cache) for cache in (self.k_cache, self.v_cache)
+        )
+        caches = {"k_cache": k_cache, "v_cache": v_cache}
         norms = {part: self._weight(f"{key}.{part}.weight", (d,)) for part in ("norm_q", "norm_k")}
         plan.op(
             "qk_norm_rope_cache",
@@ -197,11 +210,10 @@ class WanDit:
                 {"out": attended}, frame_tokens=config.frame_tokens)  # fmt: skip
         return attended
 
-    def _cache(self, cache: Tensor, batch: Batch) -> Tensor:
-        """The rolling caches of the batch's slots, [S, tokens, heads, head_dim]."""
+    def _slots(self, cache: Tensor, slots: int, first: int) -> Tensor:
+        """The rolling caches of ``slots`` slots from ``first`` on, [slots, tokens, heads, head_dim]."""
         per_slot = cache.shape[1:]
-        row = per_slot[0] * per_slot[1] * per_slot[2]
-        return self.plan.view(cache, (batch.slots, *per_slot), batch.first_cache * row)
+        return self.plan.view(cache, (slots, *per_slot), first * prod(per_slot))
 
     def _ring(self, ring: Tensor, layer: int, batch: Batch) -> Tensor:
         """A layer's ring field [S]; all steps of a sequential chunk share slot 0's."""

@@ -56,23 +56,38 @@ class BlockCausalDit:
         rolling = self.config.cache_frames - self.config.sink_frames
         return [frame for frame in range(last + 1) if frame < self.config.sink_frames or frame > last - rolling]
 
-    def rotate(self, x: Tensor, frame: int) -> Tensor:
+    def position(self, first_frame: int) -> int:
+        """Rotary position of the chunk that begins at ``first_frame``: the stream's, played from its start."""
+        if first_frame == 0:
+            return 0
+        position = frame = self.config.first_latents
+        while frame < first_frame:
+            frame, position = frame + self.config.chunk_latents, position + self.config.chunk_latents
+            if position >= self.config.refresh_frames:
+                position = self.config.cache_frames - self.config.chunk_latents
+        return position
+
+    def rotary_position(self, frame: int, first_frame: int) -> int:
+        """A frame's position as seen by the chunk at ``first_frame``: pinned, or at its distance from the chunk."""
+        return frame if frame < self.config.sink_frames else self.position(first_frame) + frame - first_frame
+
+    def rotate(self, x: Tensor, position: int) -> Tensor:
         """x [T, H, D] of one frame, each pair of adjacent components turned by its position's angle."""
-        cos, sin = self.rotation(frame)
+        cos, sin = self.rotation(position)
         even, odd = x[..., 0::2], x[..., 1::2]
         return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
-    def rotation(self, frame: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines [T, 1, D/2] of a frame's tokens."""
-        if frame not in self.rotations:
+    def rotation(self, position: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [T, 1, D/2] of the tokens of a frame at a temporal position."""
+        if position not in self.rotations:
             side = self.spec.head_dim // 6
             sides = torch.arange(self.config.token_rows), torch.arange(self.config.token_columns)
             row, column = torch.meshgrid(*sides, indexing="ij")
-            axes = [(torch.full_like(row, frame), self.spec.head_dim // 2 - 2 * side), (row, side), (column, side)]
+            axes = [(torch.full_like(row, position), self.spec.head_dim // 2 - 2 * side), (row, side), (column, side)]
             angles = torch.cat([place.reshape(-1, 1, 1) * THETA ** (-torch.arange(pairs, dtype=torch.float64) / pairs)
                                 for place, pairs in axes], dim=-1)  # fmt: skip
-            self.rotations[frame] = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
-        return self.rotations[frame]
+            self.rotations[position] = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
+        return self.rotations[position]
 
     def forward(self, latents: Tensor, timestep: float, first_frame: int, history: int) -> Tensor:
         """latents [F, C, h, w] at frames first_frame, ... -> flow of the same shape."""
@@ -108,8 +123,9 @@ class BlockCausalDit:
         numbers = range(first_frame, first_frame + len(u))
         frames.update(zip(numbers, zip(k, v, strict=True), strict=True))
         kept = self.kept_frames(numbers[-1])
-        queries = torch.cat([self.rotate(rows, frame) for rows, frame in zip(q, numbers, strict=True)])
-        keys = torch.cat([self.rotate(frames[frame][0], frame) for frame in kept])
+        places = {frame: self.rotary_position(frame, first_frame) for frame in {*numbers, *kept}}
+        queries = torch.cat([self.rotate(rows, places[frame]) for rows, frame in zip(q, numbers, strict=True)])
+        keys = torch.cat([self.rotate(frames[frame][0], places[frame]) for frame in kept])
         values = torch.cat([frames[frame][1] for frame in kept])
         return self.linear(f"{name}.o", attention(queries, keys, values).reshape(u.shape))
 

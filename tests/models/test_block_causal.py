@@ -42,6 +42,11 @@ CONFIGS = {
     "fast": make_config(mode=BATCH, steps=2, cache_frames=5, sink_frames=2),
     "one_sink": make_config(mode=SEQUENTIAL, steps=2, cache_frames=4, sink_frames=1, height=48, width=80),
     "chunks_of_3": make_config(mode=BATCH, steps=2, chunk_latents=3, first_latents=3, cache_frames=9, sink_frames=3),
+    "refreshed": make_config(mode=BATCH, steps=2, refresh_frames=8),
+    "refreshed_per_step": make_config(mode=SEQUENTIAL, steps=2, history="per_step", refresh_frames=7),
+    "refreshed_3": make_config(
+        mode=SEQUENTIAL, steps=1, chunk_latents=3, first_latents=3, cache_frames=6, sink_frames=0, refresh_frames=11
+    ),
     "no_sinks": make_config(mode=SEQUENTIAL, steps=2, chunk_latents=3, first_latents=3, cache_frames=6, sink_frames=0),
 }
 PHILOX = ("batch_of_4", "shared", "per_step", "chunks_of_3")
@@ -124,23 +129,27 @@ def fill_with_nan(session: Session, name: str) -> None:
     session.write(name, np.full(session.engine.tensor_info(name).shape, np.nan, np.float32))
 
 
-def denoise_clip(dit: RandomDit, config: Config, clip: Clip, dtype: torch.dtype) -> dict[tuple[int, int], torch.Tensor]:
+def denoise_clip(
+    dit: RandomDit, config: Config, clip: Clip, dtype: torch.dtype, chunks: int
+) -> dict[tuple[int, int], torch.Tensor]:
     network = BlockCausalDit(dit.spec, config, dit.weights, torch.from_numpy(clip.text), dtype)
     denoiser = ClipDenoiser(network, clip.seed)
     results = {}
-    for chunk in range(CHUNKS):
+    for chunk in range(chunks):
         latents, noise = torch.from_numpy(clip.latents[chunk]), clip.draws_of(chunk, config)
         for step, x0 in enumerate(denoiser.denoise(chunk, latents, clip.noise_scale[chunk], noise)):
             results[chunk, step] = x0
     return results
 
 
-def check_stream(rng: np.random.Generator, spec: DitSpec, config: Config, noise_given: bool) -> None:
+def check_stream(
+    rng: np.random.Generator, spec: DitSpec, config: Config, noise_given: bool, chunks: int = CHUNKS
+) -> None:
     dit = RandomDit.draw(spec, rng)
-    clip = Clip.draw(rng, spec, config, CHUNKS + config.slots - 1, noise_given)
+    clip = Clip.draw(rng, spec, config, chunks + config.slots - 1, noise_given)
     actual = run_engine(dit, config, clip)
-    exact, plain = (denoise_clip(dit, config, clip, dtype) for dtype in (torch.float64, torch.float32))
-    for chunk in range(CHUNKS):
+    exact, plain = (denoise_clip(dit, config, clip, dtype, chunks) for dtype in (torch.float64, torch.float32))
+    for chunk in range(chunks):
         keys = [(chunk, step) for step in range(config.steps) if (chunk, step) in actual]
         assert keys[-1] == (chunk, config.steps - 1)
         values = np.stack([actual[key] for key in keys])
@@ -156,6 +165,12 @@ def test_every_chunk_with_injected_noise(rng: np.random.Generator, name: str) ->
 @pytest.mark.parametrize("name", PHILOX)
 def test_every_chunk_with_philox_noise(rng: np.random.Generator, name: str) -> None:
     check_stream(rng, TINY, CONFIGS[name], noise_given=False)
+
+
+@pytest.mark.parametrize("name", ["batch_of_2", "shared"])
+def test_sixty_chunks_across_the_refresh(rng: np.random.Generator, name: str) -> None:
+    """Positions start again at 50, after chunk 48: the reference keeps raw keys and applies the re-based positions."""
+    check_stream(rng, TINY, CONFIGS[name], noise_given=False, chunks=60)
 
 
 def test_heads_of_128(rng: np.random.Generator) -> None:

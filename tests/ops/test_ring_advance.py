@@ -23,22 +23,24 @@ RINGS = [
 ]
 
 
-def advance(chunk: int, phase: str, ring: tuple[int, ...], slots: int, layers: int, positions: int = 1024) -> Arrays:
+def advance(chunk: int, phase: str, ring: tuple[int, ...], slots: int, layers: int, refresh: int = 50) -> Arrays:
     """Runs the op after ``chunk`` chunks and compares it with the reference."""
     frames, first_frames, capacity, sinks = ring
-    attributes = {"frames": frames, "first_frames": first_frames, "capacity": capacity, "sinks": sinks}
+    attributes = {"frames": frames, "first_frames": first_frames, "capacity": capacity, "sinks": sinks,
+                  "refresh": refresh}  # fmt: skip
 
     def expected(tensors: dict[str, torch.Tensor]) -> reference.Outputs:
         return reference.ring_advance(tensors["chunk"], phase, **attributes, slots=slots, layers=layers)
 
     chunks = {"chunk": np.array([chunk], np.int64)}
     return check_op("ring_advance", {}, empty_outputs(slots, layers), chunks, expected, atol=0.0, phase=phase,
-                    positions=positions, **attributes)  # fmt: skip
+                    **attributes)  # fmt: skip
 
 
 def empty_outputs(slots: int, layers: int) -> Arrays:
     ring = np.empty((layers, slots), np.int32)
-    return {"frame_position": i32(*[0] * slots), "row_chunk": np.empty(slots, np.int64), "ring_write": ring,
+    by_slot = i32(*[0] * slots)
+    return {"frame_position": by_slot, "rebase": by_slot, "row_chunk": np.empty(slots, np.int64), "ring_write": ring,
             "ring_length": ring}  # fmt: skip
 
 
@@ -59,8 +61,40 @@ def test_the_published_trace() -> None:
     assert [tuple(state["ring_length"][0]) for state in states] == lengths
 
 
-def test_the_end_of_the_rotary_table_is_an_error() -> None:
-    advance(8, "next", (1, 2, 6, 3), slots=2, layers=1, positions=11)
-    with pytest.raises(PenstockError, match="positions"):
-        run_op("ring_advance", {}, empty_outputs(2, 1), {"chunk": np.array([9], np.int64)}, phase="next", frames=1,
-               first_frames=2, capacity=6, sinks=3, positions=11)  # fmt: skip
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("margin", [1, 3, 20])
+def test_positions_start_again(ring: tuple[int, ...], margin: int) -> None:
+    """Several refreshes, at distances that the chunks divide and that they do not."""
+    for chunk in range(60):
+        advance(chunk, "next", ring, slots=3, layers=1, refresh=ring[2] + margin)
+
+
+def test_the_published_positions() -> None:
+    """Spec 9.4: ... 48, 49, 5, 6, ..., 49, 5 with a cache of 6, and keys move back by 45 at each refresh."""
+    states = [advance(chunk, "next", (1, 2, 6, 3), slots=1, layers=1) for chunk in range(140)]
+    expected = [*range(2, 50), *range(5, 50), *range(5, 50), 5, 6]
+    assert [int(state["frame_position"][0]) for state in states] == expected
+    rebased = {chunk + 1: int(state["rebase"][0]) for chunk, state in enumerate(states) if state["rebase"][0]}
+    assert rebased == {49: -45, 94: -45, 139: -45}
+
+
+def test_a_stream_of_years() -> None:
+    """The closed form far from the start, where the reference would play too long."""
+    state = advance_only(chunk=48 + 45 * 10**7, refresh=50)
+    assert (state["frame_position"][0], state["rebase"][0], state["row_chunk"][0]) == (5, -45, 49 + 45 * 10**7)
+
+
+def advance_only(chunk: int, refresh: int) -> Arrays:
+    return run_op("ring_advance", {}, empty_outputs(1, 1), {"chunk": np.array([chunk], np.int64)}, phase="next",
+                  frames=1, first_frames=2, capacity=6, sinks=3, refresh=refresh)  # fmt: skip
+
+
+@pytest.mark.parametrize("chunk", [-1, 2**32, 2**62])
+def test_a_chunk_counter_out_of_range(chunk: int) -> None:
+    with pytest.raises(PenstockError, match="chunk is"):
+        advance_only(chunk, refresh=50)
+
+
+def test_a_refresh_inside_the_cache() -> None:
+    with pytest.raises(PenstockError, match="refresh"):
+        advance_only(chunk=0, refresh=6)

@@ -84,6 +84,19 @@ def test_all_passes_of_a_sequential_chunk_share_one_write(rng: np.random.Generat
     assert trace(session, "ring_write") == [WRITES]
 
 
+def test_positions_of_a_long_stream(rng: np.random.Generator) -> None:
+    """Spec 9.4: ... 48, 49, 5, 6, ..., 49, 5; never an end. The last slot lags by one call."""
+    session = small_session(rng, steps=2)
+    session.run("denoise_first")
+    positions = []
+    for _ in range(150):
+        session.run("denoise")
+        positions.append(session.read("frame_position"))
+    expected = [*range(2, 50), *range(5, 50), *range(5, 50), *range(5, 17)]
+    assert [place[0] for place in positions] == expected
+    assert [place[1] for place in positions] == [2, *expected[:-1]]
+
+
 def test_the_first_chunk_and_a_second_stream(rng: np.random.Generator) -> None:
     """The first chunk starts a stream anew, whatever came before it."""
     session = small_session(rng, steps=2)

@@ -274,13 +274,16 @@ def test_bad_arguments(lossless: Path, arguments: dict, message: str) -> None:
 
 
 def test_pyav_is_an_extra(lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "av", None)
     for action in (
         lambda: read_video(lossless),
         lambda: VideoWriter(tmp_path / "a.mp4", 16, SIZE),
         lambda: VideoWriter(tmp_path / "pictures", 16, SIZE),
     ):
+        monkeypatch.setitem(sys.modules, "av", None)
         with pytest.raises(PenstockError, match=r"video files need PyAV, .* pip install 'penstock\[video\]'"):
+            action()
+        monkeypatch.setitem(sys.modules, "av", SimpleNamespace(__version__="15.1.0"))
+        with pytest.raises(PenstockError, match=r"expected PyAV 18 or later, got 15\.1\.0: pip install"):
             action()
     assert list(tmp_path.iterdir()) == []
     raw = tmp_path / "a.rgb"  # raw frames do without

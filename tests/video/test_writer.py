@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,6 +79,7 @@ def test_bad_frames(tmp_path: Path, frames: object) -> None:
         ({"fps": 0}, "fps: expected a rate above 0"),
         ({"size": (0, 1)}, "size: expected a height and width"),
         ({"crf": 52}, "crf: expected an integer from 0 to 51, got 52"),
+        ({"audio_start": -1}, "audio_start: expected seconds, 0 or more, got -1"),
         ({"path": "clip.rgb", "audio_from": "a.mp4"}, "expected a video file to put audio into"),
         ({"audio_from": "missing.mp4"}, "missing.mp4: cannot read its audio: No such file"),
     ],
@@ -90,6 +92,25 @@ def test_bad_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argument
         VideoWriter(**{"path": "clip.mp4", "fps": 16, "size": SIZE, **arguments})
     assert "\n" not in str(error.value)
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+
+
+def test_frames_that_are_no_array(tmp_path: Path) -> None:
+    with (
+        pytest.raises(PenstockError, match="expected frames as an array, got list"),
+        VideoWriter(tmp_path / "clip.mp4", 16, SIZE) as writer,
+    ):
+        writer.write([np.zeros((2, 2, 3), np.uint8), np.zeros((3, 2, 3), np.uint8)])
+
+
+def test_failed_closing_does_not_hide_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise PenstockError("cannot close")
+
+    monkeypatch.setattr(h264.H264Sink, "close", fail)
+    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "clip.mp4", 16, SIZE):
+        raise KeyboardInterrupt
+    with pytest.raises(PenstockError, match="cannot close"), VideoWriter(tmp_path / "clip.mp4", 16, SIZE):
+        pass
 
 
 def test_closed(tmp_path: Path) -> None:
@@ -132,7 +153,7 @@ def test_full_disk() -> None:
     sink = h264.H264Sink  # the container is what fails: let it write to a device that is always full
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(h264, "temporary_beside", lambda path: _FullDevice("/dev/full"))
-        writer = sink(Path("clip.mp4"), h264.Fraction(16), SIZE, 18, None, h264.Fraction(0))
+        writer = sink(Path("clip.mp4"), Fraction(16), SIZE, 18, None, Fraction(0))
         with pytest.raises(PenstockError, match="cannot write: No space left on device"):
             for _ in range(3):
                 writer.write(clip(1)[0])

@@ -9,14 +9,16 @@
 //   phase           "first": chunk = 0; every slot holds chunk 0 at position 0, writes at 0, length G.
 //                   "next":  chunk += 1; slot i holds chunk k = max(chunk - i, 1), a placeholder before the pipe is
 //                            full
-//   frames = F per chunk, first_frames = G of the first chunk, capacity = K cache frames, sinks = Z, positions = P of
-//   the rotary table
+//   rebase          out    i32  [S]      what to add to the positions of the rolling keys before this chunk; mostly 0
+//   frames = F per chunk, first_frames = G of the first chunk, capacity = K cache frames, sinks = Z, refresh = R
 //
-// With before = G + (k - 1) F frames ahead of chunk k: position = before; write = before while before + F <= K, then
+// With before = G + (k - 1) F frames ahead of chunk k: write = before while before + F <= K, then
 // Z + (before - Z) mod (K - Z), so that the first Z frames stay for ever; length = min(before + F, K).
-// A chunk that does not fit into the positions is an error, and nothing is changed.
-// Step state: reads chunk; writes chunk, frame_position, row_chunk, ring_write, ring_length. FLOPs: not counted.
-// Bytes: 12 S + 8 B S. Tuned for nothing: one thread. Source: spec 2.5.3 ("penstock"), 2.2, 9.4.
+// Positions never end: a chunk that would begin at R or beyond begins at K - F instead, as if the cache had just been
+// filled, and rebase says by how much the cached rolling keys must move so that distances stay what they are; the
+// sinks keep their positions 0 .. Z - 1.
+// Step state: reads chunk; writes all its other fields. FLOPs: not counted. Bytes: 16 S + 8 B S.
+// Tuned for nothing: one thread. Source: spec 2.5.3 ("penstock"), 2.2, 2.6, 9.4.
 #pragma once
 
 #include "engine/op.h"
@@ -25,7 +27,7 @@ namespace penstock::ops {
 
 inline const OpContract kRingAdvance{
     "ring_advance",
-    "chunk += 1; k = max(chunk - slot, 1); before = G + (k - 1) F; position = before; "
+    "chunk += 1; k = max(chunk - slot, 1); before = G + (k - 1) F; position = before, from R on again from K - F; "
     "write = before if before + F <= K else Z + (before - Z) mod (K - Z); length = min(before + F, K)",
     {
         {"chunk", Access::kInOut, DType::kI64, "1"},
@@ -33,6 +35,7 @@ inline const OpContract kRingAdvance{
         {"row_chunk", Access::kOut, DType::kI64, "S"},
         {"ring_write", Access::kOut, DType::kI32, "B S"},
         {"ring_length", Access::kOut, DType::kI32, "B S"},
+        {"rebase", Access::kOut, DType::kI32, "S"},
     },
     {
         {"phase", Attribute::Type::kChoice, "", {"first", "next"}},
@@ -40,12 +43,12 @@ inline const OpContract kRingAdvance{
         {"first_frames", Attribute::Type::kInt, "G"},
         {"capacity", Attribute::Type::kInt, "K"},
         {"sinks", Attribute::Type::kInt, "Z", {}, 0},
-        {"positions", Attribute::Type::kInt, "P"},
+        {"refresh", Attribute::Type::kInt, "R"},
     },
     [](const Symbols& symbols) -> std::string {
       const int64_t frames = symbols.at("F"), first = symbols.at("G"), capacity = symbols.at("K");
-      const int64_t sinks = symbols.at("Z"), positions = symbols.at("P");
-      if (positions > INT32_MAX || capacity > INT32_MAX) return "positions and capacity must fit 32 bits";
+      const int64_t sinks = symbols.at("Z"), refresh = symbols.at("R");
+      if (refresh > (1 << 24) || refresh <= capacity) return "refresh must lie between the capacity and 2^24";
       if (first > capacity) return "the first chunk's frames do not fit into the cache's capacity";
       if (frames > capacity) return "a chunk's frames do not fit into the cache's capacity";
       if (sinks >= capacity) return "there must be fewer sinks than the cache's capacity";

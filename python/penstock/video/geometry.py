@@ -18,7 +18,11 @@ MAX_SIDE = 16384
 
 def fit_size(height: int, width: int, multiple: int = 16) -> Size:
     """The nearest size whose sides are multiples of `multiple`, at least one of it each; halves go up."""
-    return tuple(max(multiple, (2 * side + multiple) // (2 * multiple) * multiple) for side in (height, width))  # type: ignore[return-value]
+
+    def nearest(side: int) -> int:
+        return max(multiple, (2 * side + multiple) // (2 * multiple) * multiple)
+
+    return nearest(height), nearest(width)
 
 
 def check_size(size: Any, what: str = "size") -> Size:

@@ -84,12 +84,14 @@ class H264Sink:
     def close(self) -> None:
         """Write what the encoder still holds, and give the file its name; no file where there was no frame."""
         try:
-            with ExitStack() as stack:
-                stack.callback(self._container.close)
-                if self._audio:
-                    stack.callback(self._audio.close)
+            try:
                 if self._count:
                     self._flush()
+            finally:
+                if self._audio:
+                    self._audio.close()
+                with av_errors_as_penstock(self._path, "write"):
+                    self._container.close()
             if self._count:
                 with os_errors_as_penstock(self._path, "write"):
                     os.replace(self._temporary, self._path)

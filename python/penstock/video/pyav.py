@@ -10,15 +10,20 @@ from types import ModuleType
 
 from penstock.runtime.errors import PenstockError
 
+OLDEST = 18  # earlier ones write BT.709 with the colours of BT.601
+
 
 def load_av() -> ModuleType:
-    """The module `av`; PenstockError naming the extra where it cannot be imported."""
+    """The module `av`; PenstockError naming the extra where it cannot be imported or is too old."""
     try:
-        return importlib.import_module("av")
+        av = importlib.import_module("av")
     except ImportError as error:
         raise PenstockError(
             f"video files need PyAV, which cannot be imported ({error}): pip install 'penstock[video]'"
         ) from None
+    if int(av.__version__.split(".")[0]) < OLDEST:
+        raise PenstockError(f"expected PyAV {OLDEST} or later, got {av.__version__}: pip install 'penstock[video]'")
+    return av
 
 
 @contextmanager

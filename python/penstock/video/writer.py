@@ -54,13 +54,20 @@ class VideoWriter:
         rate = check_fps(fps)
         if type(crf) is not int or not 0 <= crf <= 51:
             raise PenstockError(f"crf: expected an integer from 0 to 51, got {crf!r:.80}")
+        if not isinstance(audio_start, int | float | Fraction) or not 0 <= audio_start < 1e9:
+            raise PenstockError(f"audio_start: expected seconds, 0 or more, got {audio_start!r:.80}")
         self._sink: Sink | None = _open_sink(self.path, rate, self._size, audio_from, Fraction(audio_start), crf)
 
     def write(self, frames: Any) -> None:
         """One frame [H, W, 3] or several [n, H, W, 3], uint8, anything that numpy takes as such an array."""
         if self._sink is None:
             raise PenstockError(f"{self.path}: is closed; no frame can be written")
-        array = np.asarray(frames)
+        try:
+            array = np.asarray(frames)
+        except (TypeError, ValueError, RuntimeError) as error:  # uneven lists, tensors on a device
+            raise PenstockError(
+                f"{self.path}: expected frames as an array, got {type(frames).__name__} ({error})"
+            ) from None
         if array.dtype != np.uint8 or array.ndim not in (3, 4) or array.shape[-3:] != (*self._size, 3):
             height, width = self._size
             raise PenstockError(
@@ -83,7 +90,11 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except PenstockError:
+            if kind is None:  # else the error that is under way tells more
+                raise
         if kind is None and not self.frames_written:
             raise PenstockError(f"{self.path}: expected at least one frame to write, got none")
 

@@ -1,0 +1,38 @@
+// rebase_keys: moves the cached keys of the rolling frames to other temporal positions.
+//
+//   k_cache  inout  compute  [S, K T, H, D]
+//   rope     in     f32      [P, D]          row p: cos, sin of every pair at position p, temporal pairs first
+//   rebase   in     i32      [S]             what is added to the positions; 0 leaves the slot as it is
+//   frame_tokens = T, sinks = Z
+//
+// R(p + a) = R(a) R(p): the temporal pairs of frames Z .. K - 1 are turned by the angles of `rebase`, in place; the row
+// and column pairs, the sinks and the values have nothing to change. When it is not 0, which is once in 45 chunks:
+// Step state: reads rebase. FLOPs: 3 S (K - Z) T H D_t, with D_t = D - 4 (D / 6) temporal components.
+// Bytes (elements of compute): 2 S (K - Z) T H D_t. Tuned for nothing. Source: spec 2.6.
+#pragma once
+
+#include "engine/op.h"
+
+namespace penstock::ops {
+
+inline const OpContract kRebaseKeys{
+    "rebase_keys",
+    "k_cache[s, Z T:] = temporal rotation by rebase[s] of k_cache[s, Z T:]",
+    {
+        {"k_cache", Access::kInOut, DType::kCompute, "S K*T H D"},
+        {"rope", Access::kIn, DType::kF32, "P D"},
+        {"rebase", Access::kIn, DType::kI32, "S"},
+    },
+    {
+        {"frame_tokens", Attribute::Type::kInt, "T"},
+        {"sinks", Attribute::Type::kInt, "Z", {}, 0},
+    },
+    [](const Symbols& symbols) -> std::string {
+      if (symbols.at("D") % 2) return "the head dimension must be even";
+      return symbols.at("Z") < symbols.at("K") ? "" : "there must be fewer sinks than cache frames";
+    },
+};
+
+void rebase_keys_cpu(const OpArgs& args, ThreadPool& pool);
+
+}  // namespace penstock::ops
