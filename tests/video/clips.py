@@ -56,16 +56,22 @@ def encode(
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
         if tone:
-            encode_tone(container, tone, audio_seconds)
+            encode_tone(container, tone, sine(audio_seconds))
     return path
 
 
-def encode_tone(container: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
-    wave = np.sin(2 * np.pi * 440 * np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE) * 20000
+def sine(seconds: float) -> np.ndarray:
+    """440 Hz in the range of int16."""
+    return np.sin(2 * np.pi * 440 * np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE) * 20000
+
+
+def encode_tone(
+    container: av.container.OutputContainer, stream: av.AudioStream, wave: np.ndarray, first: int = 0
+) -> None:
+    """Samples in the range of int16, the first one at first/SAMPLE_RATE seconds."""
     for begin in range(0, len(wave), 1152):
-        samples = wave[None, begin : begin + 1152].astype(np.int16)
-        frame = av.AudioFrame.from_ndarray(samples, "s16", "mono")
-        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, begin, Fraction(1, SAMPLE_RATE)
+        frame = av.AudioFrame.from_ndarray(wave[None, begin : begin + 1152].astype(np.int16), "s16", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, first + begin, Fraction(1, SAMPLE_RATE)
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
 

@@ -16,7 +16,7 @@ import pytest
 from penstock.runtime.errors import PenstockError
 from penstock.video import VideoDamaged, VideoWriter, read_video
 
-from .clips import SIZE, clip, encode, encode_tone, pattern, psnr
+from .clips import SIZE, clip, encode, encode_tone, pattern, psnr, sine
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,15 @@ def test_variable_rate_comes_out_at_its_average(tmp_path: Path) -> None:
         assert abs(float(video.info.fps) - 10) < 1
 
 
+def test_frames_before_an_edit_list_do_not_count(tmp_path: Path) -> None:
+    """Trimmed without encoding anew, as phones do: the file holds frames that are never shown."""
+    frames = clip(12)
+    path = encode(tmp_path / "clip.mp4", frames, times=range(-4, 8), options={"bf": "0"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert psnr(list(read_video(path)), frames[4:]) > 25
+
+
 def test_many_formats(tmp_path: Path) -> None:
     frames = clip(5)
     for name, codec, pix_fmt in (
@@ -192,7 +201,7 @@ def test_no_video(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.mp4").write_text("no video\n" * 100)
     with av.open(str(tmp_path / "audio.mp4"), "w") as container:
-        encode_tone(container, container.add_stream("aac", rate=44100, layout="mono"), 0.5)
+        encode_tone(container, container.add_stream("aac", rate=44100, layout="mono"), sine(0.5))
     for name, message in (
         ("missing.mp4", "expected a video, found nothing there"),
         ("empty.mp4", "expected a video, got an empty file"),

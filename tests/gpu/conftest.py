@@ -1,0 +1,24 @@
+"""GPU tests are skipped where there is no NVIDIA device, and their number is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.runtime.engine import query_system
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = [item for item in items if item.path.parent == config.rootpath / "tests" / "gpu"]
+    config.stash[GPU_TESTS] = len(here)
+    if query_system()["cuda_device_count"] == 0:
+        for item in here:
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA device"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    present = query_system()["cuda_device_count"] > 0
+    state = "run on a device" if present else "skipped, no NVIDIA device here"
+    terminalreporter.write_line(f"GPU tests: {config.stash.get(GPU_TESTS, 0)} {state}")
+
+
+GPU_TESTS: pytest.StashKey[int] = pytest.StashKey()
