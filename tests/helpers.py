@@ -15,9 +15,10 @@ from penstock.runtime.plan import PlanBuilder
 Arrays = dict[str, np.ndarray]
 
 # Roles that are float32 on every device, where the op's other floats are `compute`.
-F32_ROLES = {"timestep", "sigma", "next_sigma", "noise_scale", "latents", "noise", "flow", "x0", "rope"}
+F32_ROLES = {"timestep", "sigma", "next_sigma", "noise_scale", "latents", "noise", "flow", "x0", "rope", "mean", "std"}
+F32_ROLES |= {"initial_scale", "first_timestep", "table_timesteps", "table_sigmas"}
 F32_LATENTS = {"patchify", "unpatchify", "noise_mix", "renoise"}  # ops whose role x holds latents
-INTEGER_DTYPES = {np.dtype(numpy): name for name, numpy in NUMPY_DTYPES.items() if name in ("i32", "i64", "u64")}
+INTEGER_DTYPES = {np.dtype(numpy): name for name, numpy in NUMPY_DTYPES.items() if name in ("u8", "i32", "i64", "u64")}
 
 
 def relative_l2(actual: Any, expected: Any) -> float:
@@ -116,7 +117,7 @@ def i32(*values: int) -> np.ndarray:
 
 def _poison(role: str, like: tuple[int, ...] | np.ndarray) -> np.ndarray:
     array = np.empty(like, np.float32) if isinstance(like, tuple) else np.empty_like(like)
-    array.fill(np.nan if array.dtype == np.float32 else -(2**31))
+    array.fill(np.nan if array.dtype == np.float32 else 0xA5 if array.dtype == np.uint8 else -(2**31))
     return array
 
 

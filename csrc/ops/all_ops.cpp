@@ -1,8 +1,13 @@
 // The registry of ops.
+#include "ops/advance_frames/advance_frames.h"
+#include "ops/causal_conv3d/causal_conv3d.h"
 #include "ops/cross_attention/cross_attention.h"
+#include "ops/frames_to_tensor/frames_to_tensor.h"
 #include "ops/gate_residual_layernorm/gate_residual_layernorm.h"
 #include "ops/gemm/gemm.h"
+#include "ops/latents_to_tensor/latents_to_tensor.h"
 #include "ops/layernorm_modulate/layernorm_modulate.h"
+#include "ops/motion_noise/motion_noise.h"
 #include "ops/noise_mix/noise_mix.h"
 #include "ops/patchify/patchify.h"
 #include "ops/qk_norm_rope_cache/qk_norm_rope_cache.h"
@@ -11,7 +16,11 @@
 #include "ops/replicate_slots/replicate_slots.h"
 #include "ops/ring_advance/ring_advance.h"
 #include "ops/rms_norm/rms_norm.h"
+#include "ops/rms_silu/rms_silu.h"
 #include "ops/rolling_attention/rolling_attention.h"
+#include "ops/spatial_attention/spatial_attention.h"
+#include "ops/tensor_to_frames/tensor_to_frames.h"
+#include "ops/tensor_to_latents/tensor_to_latents.h"
 #include "ops/time_embed/time_embed.h"
 #include "ops/unpatchify/unpatchify.h"
 
@@ -34,6 +43,15 @@ const std::vector<OpDefinition>& all_ops() {
       {&ops::kRingAdvance, ops::ring_advance_cpu},
       {&ops::kRebaseKeys, ops::rebase_keys_cpu},
       {&ops::kReplicateSlots, ops::replicate_slots_cpu},
+      {&ops::kFramesToTensor, ops::frames_to_tensor_cpu},
+      {&ops::kTensorToFrames, ops::tensor_to_frames_cpu},
+      {&ops::kMotionNoise, ops::motion_noise_cpu},
+      {&ops::kLatentsToTensor, ops::latents_to_tensor_cpu},
+      {&ops::kTensorToLatents, ops::tensor_to_latents_cpu},
+      {&ops::kCausalConv3d, ops::causal_conv3d_cpu},
+      {&ops::kRmsSilu, ops::rms_silu_cpu},
+      {&ops::kSpatialAttention, ops::spatial_attention_cpu},
+      {&ops::kAdvanceFrames, ops::advance_frames_cpu},
   };
   return definitions;
 }

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from penstock import PenstockError, __version__
-from penstock.commands import build, convert, doctor, info, synth
+from penstock.commands import build, convert, doctor, embed, info, synth
 
-COMMANDS = (convert, synth, build, info, doctor)
+COMMANDS = (convert, synth, build, embed, info, doctor)
 
 
 def make_parser() -> argparse.ArgumentParser:

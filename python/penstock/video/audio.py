@@ -91,7 +91,9 @@ class AudioTrack:
                 continue
             base = packet.time_base
             begin = packet.pts * base - self._origin
-            if begin + (packet.duration or 0) * base <= 0:
+            # The packet before the first one that is heard goes along: decoders overlap packets, and drop a first one
+            # that only prepares.
+            if begin + 2 * (packet.duration or 0) * base <= 0:
                 continue
             shift = round(self._origin / base)
             packet.pts -= shift

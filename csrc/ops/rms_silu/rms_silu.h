@@ -1,0 +1,38 @@
+// rms_silu: RMS normalisation of every pixel over its channels, then SiLU.
+//
+//   x        in   compute  [A, P, Q, C]   A frames, a ring if x_frame is given
+//   x_frame  in   i64      [1]            optional: frames seen before this call
+//   gamma    in   compute  [C]
+//   y        out  compute  [B, P, Q, C]   a ring if y_frame is given
+//   y_frame  in   i64      [1]            optional
+//   frames = T, activation "silu" or "none"
+//
+// For the frames i = 0 .. T - 1 (engine/frames.h):
+//   y = act(x / max(|x|, 1e-12) * sqrt(C) * gamma), |x| the Euclidean norm over the channels, silu(z) = z / (1 + e^-z).
+// In f32. Step state: reads both counters. FLOPs: about 20 T P Q C. Bytes (elements of compute): 2 T P Q C + C.
+// Tuned for C = 96 to 384, pictures of 60x104 to 480x832. Source: spec 4.6.
+#pragma once
+
+#include "engine/op.h"
+
+namespace penstock::ops {
+
+inline const OpContract kRmsSilu{
+    "rms_silu",
+    "y = act(x / max(|x|, 1e-12) * sqrt(C) * gamma)",
+    {
+        {"x", Access::kIn, DType::kCompute, "A P Q C"},
+        {"x_frame", Access::kIn, DType::kI64, "1", true},
+        {"gamma", Access::kIn, DType::kCompute, "C"},
+        {"y", Access::kOut, DType::kCompute, "B P Q C"},
+        {"y_frame", Access::kIn, DType::kI64, "1", true},
+    },
+    {
+        {"frames", Attribute::Type::kInt, "T"},
+        {"activation", Attribute::Type::kChoice, "", {"silu", "none"}},
+    },
+};
+
+void rms_silu_cpu(const OpArgs& args, ThreadPool& pool);
+
+}  // namespace penstock::ops

@@ -1,0 +1,52 @@
+#include "ops/rms_silu/rms_silu.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/cpu/vector_math.h"
+#include "engine/frames.h"
+#include "engine/thread_pool.h"
+
+namespace penstock::ops {
+namespace {
+
+constexpr int64_t kPixels = 256;
+
+PENSTOCK_MULTIVERSION
+void normalize(int64_t pixels, int64_t channels, const float* x, const float* gamma, bool silu, float* y) {
+  const float root = std::sqrt(static_cast<float>(channels));
+  for (int64_t i = 0; i < pixels; ++i, x += channels, y += channels) {
+    float squares = 0.0f;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t c = 0; c < channels; ++c) squares += x[c] * x[c];
+    const float norm = std::sqrt(squares);
+    const float scale = root / (norm < 1e-12f ? 1e-12f : norm);
+    if (silu) {
+      for (int64_t c = 0; c < channels; ++c) {
+        const float z = x[c] * scale * gamma[c];
+        y[c] = z / (1.0f + fast_exp(-z));
+      }
+    } else {
+      for (int64_t c = 0; c < channels; ++c) y[c] = x[c] * scale * gamma[c];
+    }
+  }
+}
+
+}  // namespace
+
+void rms_silu_cpu(const OpArgs& args, ThreadPool& pool) {
+  const int64_t frames = args.dim("T"), pixels = args.dim("P") * args.dim("Q"), channels = args.dim("C");
+  const auto x = frames_of<const float>(args, "x", "x_frame", frames);
+  const auto y = frames_of<float>(args, "y", "y_frame", frames);
+  const float* gamma = args.data<const float>("gamma");
+  const bool silu = args.choice("activation") == "silu";
+
+  const int64_t blocks = (pixels + kPixels - 1) / kPixels;
+  pool.for_each(frames * blocks, [&](int64_t task) {
+    const int64_t frame = task / blocks, first = task % blocks * kPixels;
+    normalize(std::min(kPixels, pixels - first), channels, x.frame(frame) + first * channels, gamma, silu,
+              y.frame(frame) + first * channels);
+  });
+}
+
+}  // namespace penstock::ops

@@ -1,0 +1,136 @@
+"""Reference of the video autoencoders' ops and of the noise controller, in pure torch (spec 2.7, 4.6, 4.7).
+
+Frames are channels last, [frames, Y, X, C]. Where a role of an op may be a ring of frames, its counter is an argument
+here too: None says that the tensor is plain. Outputs that go into a ring of ``y_frames`` frames (default: as many as
+there are) are NaN where the op must not write.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Outputs = dict[str, Tensor]
+
+
+# ---- rings of frames ----------------------------------------------------------------------------------------------
+
+
+def take(x: Tensor, counter: Tensor | None, frames: int, halo: int = 0) -> Tensor:
+    """``halo`` earlier frames, then the ``frames`` new ones, of a ring; before a plain tensor all was zero."""
+    if counter is None:
+        return torch.cat([torch.zeros_like(x[:1]).repeat(halo, 1, 1, 1), x[:frames]])
+    return torch.stack([x[(int(counter[0]) - halo + i) % len(x)] for i in range(halo + frames)])
+
+
+def put(values: Tensor, counter: Tensor | None, frames: int | None) -> Outputs:
+    y = torch.full((frames or len(values), *values.shape[1:]), math.nan, dtype=values.dtype)
+    for i, frame in enumerate(values):
+        y[(i if counter is None else int(counter[0]) + i) % len(y)] = frame
+    return {"y": y}
+
+
+# ---- layers -------------------------------------------------------------------------------------------------------
+
+
+def causal_conv3d(
+    x: Tensor, weight: Tensor, frames: int, stride: int, upsample: int, time_stride: int, interleave: int,
+    activation: str, bias: Tensor | None = None, residual: Tensor | None = None, x_frame: Tensor | None = None,
+    residual_frame: Tensor | None = None, y_frame: Tensor | None = None, y_frames: int | None = None,
+) -> Outputs:  # fmt: skip
+    """act(conv + bias + residual) over ``frames`` new frames; weight [g*O, kt, ky, kx, I]."""
+    clip = take(x, x_frame, frames, weight.shape[1] - time_stride)
+    y = convolve(clip, weight, bias, stride, upsample, time_stride, interleave)
+    if residual is not None:
+        y = y + take(residual, residual_frame, len(y))
+    return put(torch.relu(y) if activation == "relu" else y, y_frame, y_frames)
+
+
+def convolve(clip: Tensor, weight: Tensor, bias: Tensor | None, stride: int, upsample: int, time_stride: int,
+             interleave: int) -> Tensor:  # fmt: skip
+    """The convolution of a whole clip [frames, Y, X, I], without padding in time -> [frames', Y', X', O]."""
+    x = clip.permute(3, 0, 1, 2)[None]
+    if upsample == 2:
+        x = F.interpolate(x, scale_factor=(1, 2, 2), mode="nearest")
+    height, width = weight.shape[2:4]
+    if stride == 1:
+        x = F.pad(x, (width // 2, width // 2, height // 2, height // 2))
+    else:
+        x = F.pad(x, (0, max(width - 2, 0), 0, max(height - 2, 0)))
+    y = F.conv3d(x, weight.permute(0, 4, 1, 2, 3), bias, stride=(time_stride, stride, stride))[0]
+    groups = y.reshape(interleave, -1, *y.shape[1:])  # [g, O, frames, Y, X]
+    return groups.permute(2, 0, 3, 4, 1).reshape(-1, *y.shape[2:], groups.shape[1])
+
+
+def rms_silu(
+    x: Tensor, gamma: Tensor, frames: int, activation: str, x_frame: Tensor | None = None,
+    y_frame: Tensor | None = None, y_frames: int | None = None,
+) -> Outputs:  # fmt: skip
+    """act(x / max(|x|, 1e-12) * sqrt(C) * gamma), |x| over the channels."""
+    y = F.normalize(take(x, x_frame, frames), dim=-1, eps=1e-12) * math.sqrt(x.shape[-1]) * gamma
+    return put(F.silu(y) if activation == "silu" else y, y_frame, y_frames)
+
+
+def spatial_attention(qkv: Tensor, frames: int) -> Outputs:
+    """qkv [T*N, 3C] -> out [T*N, C]: softmax attention inside every frame, one head."""
+    q, k, v = qkv.reshape(frames, -1, qkv.shape[1]).chunk(3, dim=-1)
+    weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]), dim=-1)
+    return {"out": (weights @ v).reshape(len(qkv), -1)}
+
+
+# ---- frames and latents -------------------------------------------------------------------------------------------
+
+
+def frames_to_tensor(
+    frames: Tensor, value_range: str, dtype: torch.dtype, y_frame: Tensor | None = None, y_frames: int | None = None
+) -> Outputs:
+    """uint8 frames to [-1, 1] or [0, 1]."""
+    values = frames.to(dtype)
+    return put(values / 127.5 - 1 if value_range == "signed" else values / 255, y_frame, y_frames)
+
+
+def tensor_to_frames(x: Tensor, frames: int, skip: int, value_range: str, x_frame: Tensor | None = None) -> Tensor:
+    """What is to be rounded to uint8 frames, NaN being 0: values from 0 to 255."""
+    values = take(x, x_frame, frames)[skip:]
+    values = (values.clamp(-1, 1) + 1) / 2 if value_range == "signed" else values.clamp(0, 1)
+    return values.nan_to_num(0.0) * 255
+
+
+def latents_to_tensor(
+    latents: Tensor, clamp: str, mean: Tensor | None = None, std: Tensor | None = None,
+    y_frame: Tensor | None = None, y_frames: int | None = None,
+) -> Outputs:  # fmt: skip
+    """latents [F, C, y, x] -> frames, latents * std + mean, then 3 tanh(v / 3) for clamp tanh3."""
+    values = latents.permute(0, 2, 3, 1)
+    if mean is not None:
+        values = values * std + mean
+    return put(3 * torch.tanh(values / 3) if clamp == "tanh3" else values, y_frame, y_frames)
+
+
+def tensor_to_latents(
+    x: Tensor, frames: int, mean: Tensor | None = None, std: Tensor | None = None, x_frame: Tensor | None = None
+) -> Outputs:
+    values = take(x, x_frame, frames)
+    if mean is not None:
+        values = (values - mean) / std
+    return {"latents": values.permute(0, 3, 1, 2)}
+
+
+# ---- noise controller ---------------------------------------------------------------------------------------------
+
+
+def motion(previous: Tensor, frames: Tensor) -> float:
+    """dhat of uint8 frames [T, Y, X, 3] after ``previous`` [1, Y, X, 3], in the published precision: bf16 tensors."""
+    x = (torch.cat([previous, frames]).float() / 127.5 - 1).bfloat16()
+    squares = (x[1:] - x[:-1]) ** 2
+    means = squares.double().mean(dim=(1, 2, 3)).float().bfloat16()
+    return float((torch.sqrt(means).max() / 0.2).clamp(0, 1))
+
+
+def next_level(initial: float, previous: float, dhat: float) -> tuple[float, int]:
+    """(s, timestep) of a chunk from s_init and the s of the chunk before."""
+    level = 0.9 * (initial - 0.1 * dhat) + 0.1 * previous
+    return level, math.floor(1000 * level) - 100
