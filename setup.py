@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ class CMakeBuild(build_ext):
             "-DPENSTOCK_PYTHON_MODULE=ON",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+            # An isolated build's ninja is gone at the next build, which must not find its path in CMake's cache.
+            f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja')}",
         ]
         extra = os.environ.get("PENSTOCK_CMAKE_ARGS", "").split()
         subprocess.run(["cmake", "-S", ROOT, "-B", build, "-G", "Ninja", *configure, *extra], check=True)

@@ -18,9 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Packed:
-    """The named tensors one after the other: a concatenation along the first axis, in the file's own dtype."""
+    """The named tensors one after the other: a concatenation along the first axis, in the file's own dtype.
+
+    ``rows``: only so many first rows of each.
+    """
 
     keys: tuple[str, ...]
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class ConvKernel:
+    """A convolution's weight [O, I, kt, ky, kx] or [O, I, ky, kx] with its channels last, in the file's own dtype.
+
+    It becomes [O, kt, ky, kx, I]. A kernel over frames that were stacked along its input channels becomes one over
+    time: ``taps`` names for every frame, in order of time, its place in the stack. ``rows``: only so many first output
+    channels.
+    """
+
+    key: str
+    taps: tuple[int, ...] = (0,)
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +48,7 @@ class Constant:
     values: np.ndarray
 
 
-WeightSource = Packed | Constant
+WeightSource = Packed | ConvKernel | Constant
 
 
 @dataclass(frozen=True)
@@ -58,13 +76,34 @@ def _pack(tensor: Tensor, weights: WeightSet) -> PackedWeight:
         return PackedWeight(tensor.name, "f32", tensor.shape, (values.reshape(-1).view(np.uint8),))
     if tensor.source is None:
         raise PenstockError(f"weight {tensor.name!r} has no source: a plan read from JSON cannot be packed again")
+    if isinstance(tensor.source, ConvKernel):
+        return _pack_kernel(tensor, tensor.source, weights)
     infos = [weights.infos[key] for key in tensor.source.keys]
     dtypes = {info.dtype for info in infos}
     if len(dtypes) != 1:
         listed = ", ".join(f"{info.name} {info.dtype}" for info in infos)
         raise PenstockError(f"weight {tensor.name!r} joins tensors of different dtypes: {listed}")
-    if sum(prod(info.shape) for info in infos) != tensor.size:
+    rows = [min(info.shape[0], tensor.source.rows or info.shape[0]) for info in infos]
+    if sum(count * prod(info.shape[1:]) for count, info in zip(rows, infos, strict=True)) != tensor.size:
         listed = ", ".join(f"{info.name} {list(info.shape)}" for info in infos)
         raise PenstockError(f"weight {tensor.name!r}: expected {list(tensor.shape)}, got {listed}")
-    parts = tuple(np.frombuffer(weights.raw(key), dtype=np.uint8) for key in tensor.source.keys)
+    raws = [np.frombuffer(weights.raw(key), dtype=np.uint8) for key in tensor.source.keys]
+    parts = tuple(raw[: raw.size * count // info.shape[0]] for raw, info, count in zip(raws, infos, rows, strict=True))
     return PackedWeight(tensor.name, dtypes.pop().lower(), tensor.shape, parts)
+
+
+def _pack_kernel(tensor: Tensor, source: ConvKernel, weights: WeightSet) -> PackedWeight:
+    info = weights.infos[source.key]
+    outputs, stacked, *kernel = info.shape
+    kernel = [1] * (3 - len(kernel)) + kernel
+    frames = len(source.taps)
+    rows = min(outputs, source.rows or outputs)
+    shape = (rows, frames * kernel[0], *kernel[1:], stacked // frames)
+    if stacked % frames or shape != tensor.shape:
+        raise PenstockError(
+            f"weight {tensor.name!r}: expected {list(tensor.shape)}, got {info.name} {list(info.shape)}"
+        )
+    raw = np.frombuffer(weights.raw(source.key), dtype=np.uint8)
+    elements = raw.view(f"u{raw.size // prod(info.shape)}").reshape(outputs, frames, stacked // frames, *kernel)
+    values = np.ascontiguousarray(elements[:rows, list(source.taps)].transpose(0, 1, 3, 4, 5, 2))
+    return PackedWeight(tensor.name, info.dtype.lower(), tensor.shape, (values.reshape(-1).view(np.uint8),))

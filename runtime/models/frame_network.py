@@ -1,0 +1,176 @@
+"""What the video autoencoders share: rings of frames, causal convolutions over them, and plans to run them alone.
+
+Activations are frames with channels last. The input of a convolution over time lives in a ring, a state tensor that
+keeps the frames of earlier calls in place; an i64 counter per temporal resolution says where the new ones go. A pass
+runs the network once, over as few frames as it can; the last op of a pass advances the counters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from ..errors import PenstockError
+from ..pack import ConvKernel, Packed, WeightSource
+from ..plan import Plan, PlanBuilder, Tensor
+from ..vae_spec import FRAMES_PER_LATENT, SPATIAL_STRIDE
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The new frames of a pass: a plain tensor [frames, Y, X, C], or a ring of frames with its counter.
+
+    ``rate``: frames at this temporal resolution per full pass.
+    """
+
+    tensor: Tensor
+    rate: int
+    counter: Tensor | None = None
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        return self.tensor.shape[1], self.tensor.shape[2]
+
+    @property
+    def channels(self) -> int:
+        return self.tensor.shape[3]
+
+
+class FrameNetwork:
+    """The tensors of one network that outlive a pass; weights and rings are declared at their first use.
+
+    ``model`` prefixes all names; ``rates``: those that rings may have.
+    """
+
+    def __init__(self, plan: PlanBuilder, model: str, name: str, rates: tuple[int, ...]):
+        self.plan, self.model = plan, model
+        self.counters = {rate: plan.step(f"{model}.{name}.frames_{rate}", "i64", (1,)) for rate in rates}
+        self._rings: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
+
+    def weight(self, name: str, shape: tuple[int, ...], source: WeightSource, dtype: str = "compute") -> Tensor:
+        if name not in self._weights:
+            self._weights[name] = self.plan.weight(f"{self.model}.{name}", shape, source, dtype)
+        return self._weights[name]
+
+    def ring(self, name: str, rate: int, picture: tuple[int, int], channels: int, halo: int) -> Clip:
+        """A ring for the new frames of a full pass and ``halo`` earlier ones."""
+        if name not in self._rings:
+            self._rings[name] = self.plan.state(f"{self.model}.{name}.ring", (rate + halo, *picture, channels))
+        return Clip(self._rings[name], rate, self.counters[rate])
+
+
+class Pass:
+    """One run of a network in the open phase. ``name`` prefixes scratch; ``single``: one frame at every resolution."""
+
+    def __init__(self, network: FrameNetwork, name: str, single: bool = False):
+        self.network, self.plan, self.name, self.single = network, network.plan, name, single
+
+    def frames(self, clip: Clip) -> int:
+        """New frames of a clip in this pass."""
+        return 1 if self.single else clip.rate
+
+    def scratch(self, name: str, rate: int, picture: tuple[int, int], channels: int) -> Clip:
+        frames = 1 if self.single else rate
+        return Clip(self.plan.scratch(f"{self.name}.{name}", (frames, *picture, channels)), rate)
+
+    def conv(self, key: str, x: Clip, outputs: int, kernel: tuple[int, int, int], into: Clip | None = None,
+             residual: Clip | None = None, taps: tuple[int, ...] = (0,), rows: int | None = None, bias: bool = True,
+             stride: int = 1, upsample: int = 1, time_stride: int = 1, interleave: int = 1,
+             activation: str = "none") -> Clip:  # fmt: skip
+        """activation(conv(x) + residual), into ``into`` or a new scratch clip. kernel = (kt, ky, kx).
+
+        ``taps`` and ``rows`` say how the weight is packed (ConvKernel); the rest are attributes of the op.
+        """
+        if into is None:
+            picture = tuple(side * upsample // stride for side in x.picture)
+            into = self.scratch(key, x.rate // time_stride * interleave, picture, outputs)
+        shape = (interleave * outputs, *kernel, x.channels)
+        weight = self.network.weight(f"{key}.weight", shape, ConvKernel(f"{key}.weight", taps, rows))
+        offset = self.network.weight(f"{key}.bias", shape[:1], Packed((f"{key}.bias",), rows)) if bias else None
+        inputs = {"x": x.tensor, "x_frame": x.counter, "weight": weight, "bias": offset, "y_frame": into.counter}
+        if residual is not None:
+            inputs |= {"residual": residual.tensor, "residual_frame": residual.counter}
+        self.plan.op(
+            "causal_conv3d", inputs, {"y": into.tensor}, frames=self.frames(x), stride=stride, upsample=upsample,
+            time_stride=time_stride, interleave=interleave, activation=activation,
+        )  # fmt: skip
+        return into
+
+    def finish(self) -> None:
+        """Counts the pass's frames; nothing may use a ring after it."""
+        for rate, counter in self.network.counters.items():
+            self.plan.op("advance_frames", {}, updates={"frame": counter}, count=1 if self.single else rate)
+
+
+def check_frames(what: str, frames: Tensor, latents: Tensor, first: bool) -> None:
+    """PenstockError unless ``frames`` [T, ...] has as many frames as ``latents`` [F, ...] stand for."""
+    count = FRAMES_PER_LATENT * latents.shape[0] - (FRAMES_PER_LATENT - 1 if first else 0)
+    if frames.shape[0] != count:
+        raise PenstockError(f"{what}: expected {count} frames for {latents.shape[0]} latents, got {frames.shape[0]}")
+
+
+def frame_slice(plan: PlanBuilder, tensor: Tensor, start: int, count: int) -> Tensor:
+    """``count`` entries along the first axis of a tensor."""
+    row = tensor.size // tensor.shape[0]
+    return plan.view(tensor, (count, *tensor.shape[1:]), start * row)
+
+
+class VideoCoder(Protocol):
+    """A video autoencoder that adds its ops to the open phase; see WanVae."""
+
+    def encode(self, frames: Tensor, latents: Tensor, first: bool) -> None: ...
+
+    def decode(self, latents: Tensor, video: Tensor, first: bool, decoded: Tensor | None = None) -> None: ...
+
+    def decoded_frames(self, latents: int, first: bool) -> int: ...
+
+
+@dataclass(frozen=True)
+class CoderSize:
+    """What a coder alone is built for: pixels, and latents of the first and of the later chunks."""
+
+    height: int
+    width: int
+    first_latents: int = 2
+    chunk_latents: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if value < SPATIAL_STRIDE or value % SPATIAL_STRIDE:
+                raise PenstockError(f"{name}: expected a multiple of {SPATIAL_STRIDE} pixels, got {value}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the plan."""
+        return asdict(self)
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def latent_picture(self) -> tuple[int, int]:
+        return self.height // SPATIAL_STRIDE, self.width // SPATIAL_STRIDE
+
+
+def coder_plan(plan: PlanBuilder, coder: VideoCoder, z_dim: int, size: CoderSize, floats: bool = False) -> Plan:
+    """Phases encode_first, encode, decode_first, decode around a coder.
+
+    Inputs frames_first and frames, u8 [T, height, width, 3]; states latents_first and latents, f32 [F, z, h, w], which
+    encode writes, decode reads, and the host may do either; outputs video_first and video, u8; with ``floats`` also
+    decoded_first and decoded, the decoder's frames before they become 8-bit.
+    """
+    for suffix, first, count in (("_first", True, size.first_latents), ("", False, size.chunk_latents)):
+        frames = FRAMES_PER_LATENT * count - (FRAMES_PER_LATENT - 1 if first else 0)
+        shape = (frames, *size.picture, 3)
+        latents = plan.state(f"latents{suffix}", (count, z_dim, *size.latent_picture), "f32")
+        with plan.phase(f"encode{suffix}"):
+            coder.encode(plan.input(f"frames{suffix}", shape, "u8"), latents, first)
+        with plan.phase(f"decode{suffix}"):
+            decoded = None
+            if floats:
+                decoded_shape = (coder.decoded_frames(count, first), *shape[1:])
+                decoded = plan.output(f"decoded{suffix}", decoded_shape, "compute")
+            coder.decode(latents, plan.output(f"video{suffix}", shape, "u8"), first, decoded)
+    return plan.finish()

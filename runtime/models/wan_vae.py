@@ -1,0 +1,194 @@
+"""The Wan 2.1 VAE as a plan: streaming encoder and decoder (spec 4.6).
+
+A pass takes 4 frames to 1 latent or back; the stream's first pass takes 1 frame to 1 latent or back. The published
+feature cache falls out of the rings: before the first frames they hold zeros, the causal padding. Two rules are special
+to the first pass: down3d only remembers its frame, without its time convolution, and up3d does neither.
+
+Exact savings taken: the encoder computes only the rows of its last convolution that are the mean; the decoder's doubled
+pictures are never made.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import PenstockError
+from ..pack import Constant, Packed
+from ..plan import Plan, PlanBuilder, Tensor
+from ..vae_spec import FRAMES_PER_LATENT, Layer, WanVaeSpec, wan_vae_decoder, wan_vae_encoder
+from .frame_network import Clip, CoderSize, FrameNetwork, Pass, check_frames, coder_plan, frame_slice
+
+LATENT_NORMS = ("raw", "normalized")
+_CUBE, _SQUARE, _TIME, _POINT = (3, 3, 3), (1, 3, 3), (3, 1, 1), (1, 1, 1)
+_HALO = 2  # earlier frames that a kernel of 3 frames reads
+_DOWN_HALO = 1  # the same with a stride of 2 frames
+
+
+class WanVae:
+    """Declares the network's weights and rings once; :meth:`encode` and :meth:`decode` add ops to a phase.
+
+    latent_norm: ``raw`` encodes the mean as it is, as published; ``normalized`` takes (mean - m) / std. Decoding starts
+    with z * std + m in both.
+    """
+
+    def __init__(self, plan: PlanBuilder, spec: WanVaeSpec, latent_norm: str = "raw"):
+        if latent_norm not in LATENT_NORMS:
+            raise PenstockError(f"latent_norm: expected one of {', '.join(LATENT_NORMS)}, got {latent_norm!r:.80}")
+        self.plan, self.spec, self.latent_norm = plan, spec, latent_norm
+        self.encoder = FrameNetwork(plan, "vae", "encoder", rates=(4, 2, 1))
+        self.decoder = FrameNetwork(plan, "vae", "decoder", rates=(1, 2, 4))
+        self.statistics = {
+            name: plan.weight(f"vae.{name}", (spec.z_dim,), Constant(np.array(values, np.float32)), "f32")
+            for name, values in (("mean", spec.mean), ("std", spec.std))
+        }
+
+    @staticmethod
+    def decoded_frames(latents: int, first: bool) -> int:
+        """Frames of ``decoded`` in :meth:`decode`."""
+        return FRAMES_PER_LATENT * latents - (FRAMES_PER_LATENT - 1 if first else 0)
+
+    def encode(self, frames: Tensor, latents: Tensor, first: bool) -> None:
+        """frames u8 [T, Y, X, 3] -> latents f32 [F, z, Y/8, X/8]; T = 4F, or 4F - 3 with the stream's ``first``."""
+        check_frames("vae encode", frames, latents, first)
+        start = 0
+        for index in range(latents.shape[0]):
+            single = first and index == 0
+            count = 1 if single else FRAMES_PER_LATENT
+            self._encode_pass(
+                Pass(self.encoder, f"encode{index}", single),
+                frame_slice(self.plan, frames, start, count),
+                frame_slice(self.plan, latents, index, 1),
+            )
+            start += count
+
+    def decode(self, latents: Tensor, video: Tensor, first: bool, decoded: Tensor | None = None) -> None:
+        """latents f32 [F, z, Y/8, X/8] -> video u8 [T, Y, X, 3], and before rounding to ``decoded`` (compute)."""
+        check_frames("vae decode", video, latents, first)
+        start = 0
+        for index in range(latents.shape[0]):
+            single = first and index == 0
+            count = 1 if single else FRAMES_PER_LATENT
+            floats = (
+                Clip(frame_slice(self.plan, decoded, start, count), FRAMES_PER_LATENT) if decoded is not None else None
+            )
+            self._decode_pass(
+                Pass(self.decoder, f"decode{index}", single),
+                frame_slice(self.plan, latents, index, 1),
+                frame_slice(self.plan, video, start, count),
+                floats,
+            )
+            start += count
+
+    # ---- passes -------------------------------------------------------------------------------------------------
+
+    def _encode_pass(self, run: Pass, frames: Tensor, latents: Tensor) -> None:
+        spec, z = self.spec, self.spec.z_dim
+        x = run.network.ring("encoder.conv1", FRAMES_PER_LATENT, frames.shape[1:3], 3, _HALO)
+        roles = {"frames": frames, "y_frame": x.counter}
+        self.plan.op("frames_to_tensor", roles, {"y": x.tensor}, range="signed")
+        x = run.conv("encoder.conv1", x, spec.base_dim, _CUBE)
+        for layer in wan_vae_encoder(spec):
+            x = self._layer(run, layer, x, None)
+        x = self._norm(run, "encoder.head.0", x)
+        x = run.conv("encoder.head.2", x, 2 * z, _CUBE)
+        mean = run.conv("conv1", x, z, _POINT, rows=z)
+        normalize = self.statistics if self.latent_norm == "normalized" else {}
+        self.plan.op("tensor_to_latents", {"x": mean.tensor, **normalize}, {"latents": latents})
+        run.finish()
+
+    def _decode_pass(self, run: Pass, latents: Tensor, video: Tensor, decoded: Clip | None) -> None:
+        spec, z = self.spec, self.spec.z_dim
+        picture = latents.shape[2:4]
+        x = run.scratch("latents", 1, picture, z)
+        self.plan.op("latents_to_tensor", {"latents": latents, **self.statistics}, {"y": x.tensor}, clamp="none")
+        x = run.conv("conv2", x, z, _POINT, into=run.network.ring("decoder.conv1", 1, picture, z, _HALO))
+        x = run.conv("decoder.conv1", x, spec.widths[-1], _CUBE)
+        layers = wan_vae_decoder(spec)
+        for layer, following in zip(layers, [*layers[1:], None], strict=True):
+            into = None
+            if following and following.kind == "up3d" and not run.single:
+                into = run.network.ring(following.key, x.rate, x.picture, following.inputs, _HALO)
+            x = self._layer(run, layer, x, into)
+        x = self._norm(run, "decoder.head.0", x)
+        x = run.conv("decoder.head.2", x, 3, _CUBE, into=decoded)
+        self.plan.op("tensor_to_frames", {"x": x.tensor}, {"frames": video}, frames=run.frames(x), skip=0,
+                     range="signed")  # fmt: skip
+        run.finish()
+
+    # ---- layers -------------------------------------------------------------------------------------------------
+
+    def _layer(self, run: Pass, layer: Layer, x: Clip, into: Clip | None) -> Clip:
+        """One layer's output, in ``into`` if it is given: a residual block can write into the next layer's ring."""
+        if layer.kind == "residual":
+            return self._residual(run, layer, x, into)
+        if layer.kind == "attention":
+            return self._attention(run, layer, x)
+        if layer.kind.startswith("up"):
+            return self._up(run, layer, x)
+        return self._down(run, layer, x)
+
+    def _norm(self, run: Pass, key: str, x: Clip, plain: bool = False) -> Clip:
+        """RMS norm and SiLU into the ring of the convolution behind it; ``plain``: the norm alone, into scratch."""
+        if plain:
+            y = run.scratch(key, x.rate, x.picture, x.channels)
+        else:
+            y = run.network.ring(key, x.rate, x.picture, x.channels, _HALO)
+        gamma = run.network.weight(f"{key}.gamma", (x.channels,), Packed((f"{key}.gamma",)))
+        roles = {"x": x.tensor, "x_frame": x.counter, "gamma": gamma, "y_frame": y.counter}
+        activation = "none" if plain else "silu"
+        self.plan.op("rms_silu", roles, {"y": y.tensor}, frames=run.frames(x), activation=activation)
+        return y
+
+    def _residual(self, run: Pass, layer: Layer, x: Clip, into: Clip | None) -> Clip:
+        key, width = layer.key, layer.outputs
+        y = self._norm(run, f"{key}.residual.0", x)
+        y = run.conv(f"{key}.residual.2", y, width, _CUBE)
+        y = self._norm(run, f"{key}.residual.3", y)
+        shortcut = x if layer.inputs == width else run.conv(f"{key}.shortcut", x, width, _POINT)
+        return run.conv(f"{key}.residual.6", y, width, _CUBE, into=into, residual=shortcut)
+
+    def _attention(self, run: Pass, layer: Layer, x: Clip) -> Clip:
+        """Softmax attention inside every frame, with one head."""
+        plan, key, width = self.plan, layer.key, layer.inputs
+        tokens = run.frames(x) * x.picture[0] * x.picture[1]
+        normed = self._norm(run, f"{key}.norm", x, plain=True)
+        qkv = plan.scratch(f"{run.name}.{key}.to_qkv", (tokens, 3 * width))
+        weight, bias = f"{key}.to_qkv.weight", f"{key}.to_qkv.bias"
+        roles = {"x": plan.view(normed.tensor, (tokens, width)),
+                 "weight": run.network.weight(weight, (3 * width, width), Packed((weight,))),
+                 "bias": run.network.weight(bias, (3 * width,), Packed((bias,)))}  # fmt: skip
+        plan.op("gemm", roles, {"y": qkv}, activation="none")
+        attended = run.scratch(f"{key}.attended", x.rate, x.picture, width)
+        out = plan.view(attended.tensor, (tokens, width))
+        plan.op("spatial_attention", {"qkv": qkv}, {"out": out}, frames=run.frames(x))
+        return run.conv(f"{key}.proj", attended, width, _POINT, residual=x)
+
+    def _down(self, run: Pass, layer: Layer, x: Clip) -> Clip:
+        """Half the picture; down3d then joins its frames by two, with the last one of the pass before."""
+        key, width = layer.key, layer.outputs
+        halved = None
+        if layer.kind == "down3d":
+            picture = x.picture[0] // 2, x.picture[1] // 2
+            halved = run.network.ring(key, x.rate, picture, width, _DOWN_HALO)
+        x = run.conv(f"{key}.resample.1", x, width, _SQUARE, into=halved, stride=2)
+        if layer.kind == "down2d":
+            return x
+        if run.single:
+            return Clip(x.tensor, x.rate // 2, x.counter)
+        return run.conv(f"{key}.time_conv", x, width, _TIME, time_stride=2)
+
+    def _up(self, run: Pass, layer: Layer, x: Clip) -> Clip:
+        """Double the picture; up3d makes two of every frame before that."""
+        key = layer.key
+        if layer.kind == "up3d":
+            if run.single:
+                x = Clip(x.tensor, 2 * x.rate, x.counter)
+            else:
+                x = run.conv(f"{key}.time_conv", x, layer.inputs, _TIME, interleave=2)
+        return run.conv(f"{key}.resample.1", x, layer.outputs, _SQUARE, upsample=2)
+
+
+def wan_vae_plan(spec: WanVaeSpec, size: CoderSize, latent_norm: str = "raw", floats: bool = False) -> Plan:
+    """The plan of a Wan VAE alone; its phases, inputs and outputs are those of ``coder_plan``."""
+    plan = PlanBuilder(f"wan vae {size.height}x{size.width}", size.to_dict() | {"latent_norm": latent_norm})
+    return coder_plan(plan, WanVae(plan, spec, latent_norm), spec.z_dim, size, floats)
