@@ -90,3 +90,14 @@ def assert_rounded(video: np.ndarray, values: np.ndarray) -> None:
     """``video`` is ``values`` (0 to 255) rounded, but for what the values themselves may be off."""
     assert video.dtype == np.uint8 and video.shape == values.shape
     assert np.abs(video - values.astype(np.float64)).max() <= 0.5 + 2e-3
+
+
+def assert_reset_starts_afresh(session: Session, rng: np.random.Generator, size: CoderSize) -> None:
+    """The same clip gives the same bits before and after another one, encoded and decoded, with resets between."""
+    clip, other = random_frames(rng, 17, size.picture), random_frames(rng, 9, size.picture)
+    runs = []
+    for frames in (clip, other, clip):
+        latents = encode_stream(session, frames)
+        runs.append([latents, *decode_stream(session, latents)])
+        session.reset()
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(runs[0], runs[2], strict=True))

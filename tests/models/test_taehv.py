@@ -14,6 +14,7 @@ from penstock.runtime.vae_spec import TaehvSpec, taehv_parameters
 from tests.helpers import normal, relative_l2
 from tests.models.random_coder import (
     RandomCoder,
+    assert_reset_starts_afresh,
     assert_rounded,
     decode_stream,
     encode_stream,
@@ -118,14 +119,7 @@ def test_streamed_encode_equals_the_whole_clip(rng: np.random.Generator, case: t
 def test_reset_starts_a_stream_of_the_same_bits(rng: np.random.Generator) -> None:
     """Encoding and decoding alternate in one session and leave nothing behind a reset."""
     size = CoderSize(16, 24)
-    session = draw(TINY, rng).session(taehv_plan(TINY, size, floats=True))
-    frames, other = random_frames(rng, 17, size.picture), random_frames(rng, 9, size.picture)
-    runs = []
-    for clip in (frames, other, frames):
-        latents = encode_stream(session, clip)
-        runs.append([latents, *decode_stream(session, latents)])
-        session.reset()
-    assert all(a.tobytes() == b.tobytes() for a, b in zip(runs[0], runs[2], strict=True))
+    assert_reset_starts_afresh(draw(TINY, rng).session(taehv_plan(TINY, size, floats=True)), rng, size)
 
 
 def test_the_first_chunk_is_five_frames() -> None:

@@ -18,6 +18,7 @@ from penstock.runtime.wan_vae_keys import to_diffusers_key
 from tests.helpers import normal, relative_l2
 from tests.models.random_coder import (
     RandomCoder,
+    assert_reset_starts_afresh,
     assert_rounded,
     decode_stream,
     encode_stream,
@@ -103,16 +104,7 @@ def test_normalized_latents(rng: np.random.Generator) -> None:
 def test_reset_starts_a_stream_of_the_same_bits(rng: np.random.Generator) -> None:
     """Encoding and decoding alternate in one session, as they do in a stream, and leave nothing behind a reset."""
     size = CoderSize(16, 24)
-    session = draw(TINY, rng).session(wan_vae_plan(TINY, size, floats=True))
-    frames, other = random_frames(rng, 17, size.picture), random_frames(rng, 9, size.picture)
-    runs = []
-    for clip in (frames, other, frames):
-        latents = encode_stream(session, clip)
-        runs.append([latents, *decode_stream(session, latents)])
-        session.reset()
-    assert all(a.tobytes() == b.tobytes() for a, b in zip(runs[0], runs[2], strict=True))
-    alone = encode_stream(session, other)
-    assert alone.tobytes() == runs[1][0].tobytes()
+    assert_reset_starts_afresh(draw(TINY, rng).session(wan_vae_plan(TINY, size, floats=True)), rng, size)
 
 
 def test_decode_reads_what_encode_wrote(rng: np.random.Generator) -> None:
