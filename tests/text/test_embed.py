@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -144,17 +145,24 @@ def test_concurrent_writers(tmp_path: Path, rng: np.random.Generator) -> None:
 
 
 def test_fingerprint_follows_the_files(tmp_path: Path) -> None:
-    files = find_encoder(save_wan(tmp_path, make_model(1)))
-    seen = {fingerprint(files)}
-    weights = files.weights[0]
+    files = find_encoder(save_transformers(tmp_path, make_model(1)))
+    (weights,), tokenizer, config = files.weights, files.tokenizer / "tokenizer.json", files.config
+    times = (10**18, 10**18)
+    os.utime(weights, ns=times)
+    seen = [fingerprint(files)]
+    assert fingerprint(files) == seen[0]
+    os.utime(weights, ns=(10**18, 10**18 + 1))
+    seen.append(fingerprint(files))
     data = bytearray(weights.read_bytes())
-    data[len(data) // 2] ^= 1
-    weights.write_bytes(data)
-    seen.add(fingerprint(files))
-    tokenizer = files.tokenizer / "tokenizer.json"
-    tokenizer.write_text(tokenizer.read_text().replace("grass", "glass"))
-    seen.add(fingerprint(files))
-    assert len(seen) == 3 and fingerprint(files) in seen
+    for changed in (len(data) // 2, len(data) - 1):
+        data[changed] ^= 1
+        weights.write_bytes(data)
+        os.utime(weights, ns=times)
+        seen.append(fingerprint(files))
+    for file in (tokenizer, config):
+        file.write_text(file.read_text() + " ")
+        seen.append(fingerprint(files))
+    assert len(set(seen)) == 6
 
 
 def test_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
