@@ -112,7 +112,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _open_pickle(path: Path) -> Checkpoint:
     torch = _import_torch(path)
-    state = _state_dict(_load_pickle(torch, path), path)
+    state = state_dict(load_pickle(torch, path), path)
     dtypes = {torch.bfloat16: "BF16", torch.float16: "F16", torch.float32: "F32"}
     infos: dict[str, TensorInfo] = {}
     problems: list[str] = []
@@ -144,7 +144,7 @@ def _import_torch(path: Path) -> ModuleType:
     return torch
 
 
-def _load_pickle(torch: ModuleType, path: Path) -> Any:
+def load_pickle(torch: ModuleType, path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old pickle protocols; what cannot be read is an error below
@@ -157,7 +157,7 @@ def _load_pickle(torch: ModuleType, path: Path) -> Any:
         raise PenstockError(f"{path}: expected a torch checkpoint, but it cannot be read ({reason})") from None
 
 
-def _state_dict(content: Any, path: Path) -> Mapping[Any, Any]:
+def state_dict(content: Any, path: Path) -> Mapping[Any, Any]:
     where = "the top"
     if isinstance(content, Mapping):
         nest = next((name for name in _NESTS if name in content), None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import _load_pickle, _state_dict
+from ..checkpoint import load_pickle, state_dict
 from ..errors import PenstockError, os_errors_as_penstock, parse_json_object
 from ..safetensors_io import TensorFile
 from .extras import require
@@ -107,7 +107,7 @@ def _open_tensors(torch: ModuleType, paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def _open_pickle(torch: ModuleType, path: Path) -> dict[str, Any]:
-    state = _state_dict(_load_pickle(torch, path), path)
+    state = state_dict(load_pickle(torch, path), path)
     dtypes = tuple(getattr(torch, name) for name in _STORED.values())
     for key, value in state.items():
         usable = isinstance(value, torch.Tensor) and value.layout is torch.strided and value.dtype in dtypes

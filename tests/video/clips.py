@@ -8,7 +8,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 
+from penstock.runtime.errors import PenstockError
 from penstock.video import generate_clip
 
 SIZE = (96, 128)
@@ -92,3 +94,9 @@ def pattern(height: int, width: int) -> np.ndarray:
     """A picture whose every pixel tells its place: red the row, green the column, blue their sum, all mod 256."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, rows + columns], axis=-1).astype(np.uint8)
+
+
+def one_line(error: pytest.ExceptionInfo[PenstockError], path: Path) -> str:
+    """The message of an error, which must be one line that begins with the file."""
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+    return str(error.value)

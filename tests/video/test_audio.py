@@ -72,7 +72,8 @@ def test_shorter_than_the_video(tmp_path: Path, codec: str) -> None:
 
 STEPS = [
     ("libmp3lame", ".mp4", ".mp4", 0.0), ("libmp3lame", ".mkv", ".mkv", 0.0), ("pcm_s16le", ".mkv", ".mp4", 0.0),
-    ("mp2", ".ts", ".mp4", 0.0), ("libmp3lame", ".mkv", ".mp4", 0.75), ("mp2", ".mkv", ".mp4", 0.75),
+    ("mp2", ".ts", ".mp4", 0.0), ("aac", ".ts", ".mp4", 0.0),
+    ("libmp3lame", ".mkv", ".mp4", 0.75), ("mp2", ".mkv", ".mp4", 0.75),
 ]  # fmt: skip
 
 
@@ -120,6 +121,15 @@ def test_no_audio_track(tmp_path: Path) -> None:
     with pytest.raises(PenstockError, match=r"source\.mp4: expected an audio track, found none"):
         VideoWriter(tmp_path / "out.mp4", 16, SIZE, audio_from=source)
     assert [file.name for file in tmp_path.iterdir()] == ["source.mp4"]
+
+
+def test_clock_that_jumps_back(tmp_path: Path) -> None:
+    """Two recordings joined byte by byte: the times start again in the middle."""
+    source = source_with(tmp_path, "aac", 1.0, ".ts")
+    source.write_bytes(source.read_bytes() * 2)
+    found, samples, _ = write_with(source, tmp_path / "out.mp4", 32)
+    assert found == "aac"
+    check_tone(samples, 1.0)
 
 
 def test_damaged_audio_does_not_cost_the_video(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ class AudioTrack:
 
     def _packets(self) -> Iterator[tuple[Fraction, Any]]:
         """When each packet starts, and the packet with its times in the output."""
+        last: int | None = None
         for packet in self._input.demux(self._stream):
             if packet.pts is None:  # the flush packet at the end, or one that has no place in time
                 continue
@@ -98,6 +99,9 @@ class AudioTrack:
             shift = round(self._origin / base)
             packet.pts -= shift
             packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+            if last is not None and packet.dts <= last:  # a clock that jumps back, which no container takes
+                continue
+            last = packet.dts
             packet.stream = self._output
             yield begin, packet
 
