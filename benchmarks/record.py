@@ -15,6 +15,14 @@ import torch
 from penstock.runtime.engine import query_system
 
 RESULTS = Path(__file__).parent / "results"
+STATUS = (
+    "status",
+    "--porcelain",
+    "-uno",
+    "--",
+    ":/",
+    ":(top,exclude)benchmarks/results",
+)  # results do not make it dirty
 
 
 def record(name: str, rows: list[dict[str, Any]]) -> None:
@@ -30,7 +38,7 @@ def record(name: str, rows: list[dict[str, Any]]) -> None:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "commit": _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git("status", "--porcelain", "-uno") else ""),
+        "commit": _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git(*STATUS) else ""),
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
