@@ -9,7 +9,7 @@ from .config import Config
 from .engine import Engine
 from .errors import PenstockError, os_errors_as_penstock
 from .model import ModelDir, load_model
-from .models.stream import denoising_plan
+from .models.video_stream import stream_plan
 from .pack import packed_weights
 from .plan import Plan
 from .safetensors_io import Progress, TensorInfo, write_safetensors
@@ -38,7 +38,7 @@ def build(
     """
     target = Path(engine_dir)
     model = load_model(model_dir)
-    plan = denoising_plan(model.spec, config)
+    plan = stream_plan(model.spec, config)
     plan.validate()
     with os_errors_as_penstock(target, "write the engine directory"):
         if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not (target / PLAN_FILE).is_file())):
@@ -55,6 +55,6 @@ def build(
 
 def create_engine(model: ModelDir, config: Config, device: str = "auto", threads: int = 0) -> Engine:
     """An engine straight from a model directory, without writing an engine directory."""
-    plan = denoising_plan(model.spec, config)
+    plan = stream_plan(model.spec, config)
     with model.open_weights() as weights:
         return Engine.create(plan, packed_weights(plan, weights), device, threads)

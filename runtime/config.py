@@ -7,12 +7,19 @@ from typing import Any
 
 from .errors import PenstockError
 from .rope import POSITIONS
-from .schedule import step_list
+from .schedule import CLEAN_TIMESTEP, TEXT_TO_VIDEO_TIMESTEPS, step_list
 
 VAE_STRIDE = 8  # pixels per latent row or column
 PATCH = 2  # latent rows or columns per token
 MODES = ("stream_batch", "sequential")
 HISTORIES = ("shared", "per_step")
+SOURCES = ("video", "noise")
+CODERS = ("wan", "taehv")
+DECODERS = (*CODERS, "none")
+LATENT_NORMS = ("raw", "normalized")
+LOWEST_CONTROLLED_NOISE = 0.1  # the controller takes up to 0.1 off the noise scale
+_CHOICES = {"mode": MODES, "history": HISTORIES, "source": SOURCES, "encoder": CODERS, "decoder": DECODERS,
+            "latent_norm": LATENT_NORMS}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,13 @@ class Config:
     (history ``shared``) or one per step (``per_step``). chunk_latents, first_latents: latent frames per chunk and in
     the first chunk. cache_frames, sink_frames: latent frames in the rolling cache, and how many of them are pinned.
     refresh_frames: position at which the rotary positions start again behind the cache (spec 2.6).
+
+    source: ``video`` mixes noise into encoded frames; ``noise`` is text-to-video (see :meth:`text_to_video`). encoder,
+    decoder: the video autoencoder in front and behind; decoder ``none`` leaves both out, latents go in and out.
+    latent_norm: whether encoded latents are the ``raw`` mean of the Wan VAE, as published, or ``normalized``.
+    noise_scale: share of noise in the input; with noise_controller the motion of the frames takes up to 0.1 off it and
+    the first timestep follows (spec 2.7). clean_context: one more pass at timestep 0, whose keys and values stay in the
+    cache, as checkpoints of CausVid and Self-Forcing need it.
     """
 
     height: int = 480
@@ -38,7 +52,13 @@ class Config:
     cache_frames: int = 6
     sink_frames: int = 3
     refresh_frames: int = 50
+    source: str = "video"
+    encoder: str = "wan"
+    decoder: str = "wan"
+    latent_norm: str = "raw"
     noise_scale: float = 0.8
+    noise_controller: bool = True
+    clean_context: bool = False
     schedule: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,14 +68,24 @@ class Config:
             if value < unit or value % unit:
                 nearest = max(unit, round(value / unit) * unit)
                 raise PenstockError(f"{name}: expected a multiple of {unit} pixels, got {value} (nearest: {nearest})")
-        if self.mode not in MODES:
-            raise PenstockError(f"mode: expected one of {', '.join(MODES)}, got {self.mode!r}")
-        if self.history not in HISTORIES:
-            raise PenstockError(f"history: expected one of {', '.join(HISTORIES)}, got {self.history!r}")
-        if not 0.0 <= self.noise_scale <= 1.0:
-            raise PenstockError(f"noise_scale: expected 0 to 1, got {self.noise_scale}")
-        object.__setattr__(self, "schedule", step_list(self.steps, self.timesteps))
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise PenstockError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r:.80}")
+        default = TEXT_TO_VIDEO_TIMESTEPS if self.source == "noise" else None
+        schedule = step_list(self.steps, default if self.timesteps is None else self.timesteps)
+        object.__setattr__(self, "schedule", (*schedule, CLEAN_TIMESTEP) if self.clean_context else schedule)
+        self._check_noise()
         self._check_cache()
+
+    def _check_noise(self) -> None:
+        lowest = LOWEST_CONTROLLED_NOISE if self.controls_noise else 0.0
+        if not lowest <= self.noise_scale <= 1.0:
+            with_controller = " with noise_controller" if self.controls_noise else ""
+            raise PenstockError(f"noise_scale: expected {lowest} to 1{with_controller}, got {self.noise_scale}")
+        if self.source == "noise" and self.noise_scale != 1.0:
+            raise PenstockError(f"noise_scale: expected 1 with source noise, got {self.noise_scale}")
+        if self.encoder == "taehv" and self.latent_norm != "normalized":
+            raise PenstockError("latent_norm: expected normalized with encoder taehv, whose latents are, got raw")
 
     def _check_cache(self) -> None:
         chunk, first, cache, sinks = self.chunk_latents, self.first_latents, self.cache_frames, self.sink_frames
@@ -70,6 +100,36 @@ class Config:
             raise PenstockError(
                 f"cache_frames {cache}, sink_frames {sinks}: chunks of {chunk} frames would wrap in the rolling part"
             )
+
+    @classmethod
+    def text_to_video(cls, **fields: Any) -> Config:
+        """Text-to-video as published (spec 2.10): blocks of 3 latents, a cache of 21, a clean-context pass."""
+        published: dict[str, Any] = {
+            "source": "noise", "steps": 4, "chunk_latents": 3, "first_latents": 3, "cache_frames": 21,
+            "sink_frames": 0, "noise_scale": 1.0, "clean_context": True,
+        }  # fmt: skip
+        return cls(**published | fields)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether frames go in, and not latents or noise."""
+        return self.source == "video" and self.decoder != "none"
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases of the plan, in the order of their first run."""
+        stages = ["encode"] * self.encodes + ["denoise"] + ["decode"] * (self.decoder != "none")
+        return ("set_prompt", *(f"{stage}_first" for stage in stages), *stages)
+
+    @property
+    def controls_noise(self) -> bool:
+        """Whether the motion of the frames sets the noise level."""
+        return self.noise_controller and self.encodes
+
+    @property
+    def passes(self) -> int:
+        """Forwards that a chunk goes through: the steps, and the clean-context pass."""
+        return len(self.schedule)
 
     @property
     def latent_height(self) -> int:
@@ -94,13 +154,13 @@ class Config:
 
     @property
     def slots(self) -> int:
-        """Rows of the stream batch: one per step, or one in sequential mode."""
-        return self.steps if self.mode == "stream_batch" else 1
+        """Rows of the stream batch: one per pass, or one in sequential mode."""
+        return self.passes if self.mode == "stream_batch" else 1
 
     @property
     def cache_slots(self) -> int:
         """Rolling caches per layer."""
-        return self.steps if self.mode == "stream_batch" or self.history == "per_step" else 1
+        return self.passes if self.mode == "stream_batch" or self.history == "per_step" else 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the plan; ``schedule`` is the resolved step list."""

@@ -64,6 +64,14 @@ class Engine:
     def tensor_info(self, name: str) -> TensorInfo:
         return TensorInfo(*self._handle.tensor_info(name))
 
+    def has_tensor(self, name: str) -> bool:
+        """Whether the plan has a tensor or step-state field of that name."""
+        try:
+            self._handle.tensor_info(name)
+        except PenstockError:
+            return False
+        return True
+
     def session(self) -> Session:
         """A new stream over this engine."""
         return Session(self)
@@ -99,6 +107,13 @@ class Session:
         self._handle.read(name, array)
         return array
 
+    def read_floats(self, name: str) -> np.ndarray:
+        """A copy of a floating-point tensor as float32, whatever the device stores it as."""
+        values = self.read(name)
+        if values.dtype == np.uint16:
+            return (values.astype(np.uint32) << 16).view(np.float32)
+        return values.astype(np.float32)
+
     def set_prompt(self, embeddings: Any) -> None:
         """Text embeddings [rows <= text_len, text_dim], float; computes the per-prompt constants."""
         array = np.ascontiguousarray(embeddings, dtype=np.float32)
@@ -108,10 +123,36 @@ class Session:
         """Runs one phase of the plan to its end; other Python threads go on meanwhile."""
         self._handle.run(phase)
 
+    def push(self, frames: np.ndarray) -> None:
+        """Takes frames uint8 [n, height, width, 3] and runs every chunk that they complete."""
+        expected = self.engine.tensor_info("frames").shape[1:]
+        if frames.dtype != np.uint8 or frames.shape[1:] != expected:
+            raise PenstockError(f"frames: expected uint8 [n, {', '.join(map(str, expected))}], got {frames.dtype} "
+                                f"{list(frames.shape)}")  # fmt: skip
+        self._handle.push(np.ascontiguousarray(frames), len(frames))
+
+    def generate(self, chunks: int) -> None:
+        """Text-to-video: runs so many chunks from noise."""
+        self._handle.generate(chunks)
+
+    def flush(self) -> None:
+        """Ends the stream, so that every pushed frame has its frame out."""
+        self._handle.flush()
+
+    def pull(self) -> np.ndarray:
+        """All finished frames that were not pulled yet, uint8 [n, height, width, 3]."""
+        frames = np.empty((self._handle.available(), *self.engine.tensor_info("video").shape[1:]), np.uint8)
+        self._handle.pull(frames, len(frames))
+        return frames
+
     def reset(self) -> None:
         """Back to the state after creation; the prompt must be set again."""
         self._handle.reset()
 
     def stats(self) -> dict[str, Any]:
-        """phases_run, graph_replays, last_phase_ms."""
+        """phases_run, graph_replays, last_phase_ms; frames_in, frames_out and chunks of the stream."""
         return self._handle.stats()
+
+    def phase_stats(self, phase: str) -> dict[str, Any]:
+        """runs, last_ms and total_ms of one phase."""
+        return self._handle.phase_stats(phase)

@@ -10,6 +10,8 @@ SHIFT = 8.0  # hard-coded by the published code; its YAML key is not read
 TRAINING_STEPS = 1000
 
 VIDEO_TO_VIDEO_TIMESTEPS = (700, 500, 400, 200)
+TEXT_TO_VIDEO_TIMESTEPS = (1000, 750, 500, 250)
+CLEAN_TIMESTEP = 0  # of the pass that writes clean keys and values
 
 
 def sigma_table() -> tuple[np.ndarray, np.ndarray]:

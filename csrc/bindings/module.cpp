@@ -150,6 +150,43 @@ class PySession {
   }
   void reset() { check(penstock_session_reset(session_)); }
 
+  // The caller has checked that the buffer holds `count` frames.
+  void push(const py::buffer& frames, int64_t count) {
+    const py::buffer_info info = frames.request();
+    py::gil_scoped_release release;
+    check(penstock_session_push(session_, static_cast<const uint8_t*>(info.ptr), count));
+  }
+  void generate(int64_t chunks) {
+    py::gil_scoped_release release;
+    check(penstock_session_generate(session_, chunks));
+  }
+  void flush() {
+    py::gil_scoped_release release;
+    check(penstock_session_flush(session_));
+  }
+  int64_t available() const {
+    int64_t frames = 0;
+    check(penstock_session_available(session_, &frames));
+    return frames;
+  }
+  int64_t pull(const py::buffer& frames, int64_t capacity) {
+    const py::buffer_info info = frames.request(/*writable=*/true);
+    int64_t count = 0;
+    check(penstock_session_pull(session_, static_cast<uint8_t*>(info.ptr), capacity, &count));
+    return count;
+  }
+
+  py::dict phase_stats(const std::string& phase) const {
+    penstock_phase_stats stats;
+    penstock_phase_stats_init(&stats);
+    check(penstock_session_get_phase_stats(session_, phase.c_str(), &stats));
+    py::dict result;
+    result["runs"] = stats.runs;
+    result["last_ms"] = stats.last_ms;
+    result["total_ms"] = stats.total_ms;
+    return result;
+  }
+
   py::dict stats() const {
     penstock_session_stats stats;
     penstock_session_stats_init(&stats);
@@ -158,6 +195,9 @@ class PySession {
     result["phases_run"] = stats.phases_run;
     result["graph_replays"] = stats.graph_replays;
     result["last_phase_ms"] = stats.last_phase_ms;
+    result["frames_in"] = stats.frames_in;
+    result["frames_out"] = stats.frames_out;
+    result["chunks"] = stats.chunks;
     return result;
   }
 
@@ -208,5 +248,11 @@ PYBIND11_MODULE(_engine, module) {
       .def("set_prompt", &PySession::set_prompt)
       .def("run", &PySession::run)
       .def("reset", &PySession::reset)
+      .def("push", &PySession::push)
+      .def("generate", &PySession::generate)
+      .def("flush", &PySession::flush)
+      .def("available", &PySession::available)
+      .def("pull", &PySession::pull)
+      .def("phase_stats", &PySession::phase_stats)
       .def("stats", &PySession::stats);
 }

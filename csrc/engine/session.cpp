@@ -63,6 +63,7 @@ Session::Session(std::shared_ptr<const Engine> engine)
     for (const PlanOp& op : phase.ops) ops.push_back(bind(op));
     programs_.push_back(engine_->backend()->prepare(std::move(ops)));
   }
+  stats_.phases.resize(plan.phases.size());
 }
 
 void* Session::tensor_data(int tensor) const {
@@ -98,16 +99,23 @@ void Session::reset() {
     if (tensors[i].kind == TensorKind::kStep) write_initial_step(static_cast<int>(i));
 }
 
-void Session::run(std::string_view phase) {
+size_t Session::phase_index(std::string_view phase) const {
   const int index = engine_->plan().find_phase(phase);
-  if (index < 0) {
-    std::string known;
-    for (const PlanPhase& entry : engine_->plan().phases) known += (known.empty() ? "" : ", ") + entry.name;
-    fail(PENSTOCK_ERR_INVALID_ARGUMENT, "no phase ", quoted(phase), "; the plan has: ", known);
-  }
+  if (index >= 0) return static_cast<size_t>(index);
+  std::string known;
+  for (const PlanPhase& entry : engine_->plan().phases) known += (known.empty() ? "" : ", ") + entry.name;
+  fail(PENSTOCK_ERR_INVALID_ARGUMENT, "no phase ", quoted(phase), "; the plan has: ", known);
+}
+
+void Session::run(std::string_view phase) {
+  const size_t index = phase_index(phase);
   const auto start = std::chrono::steady_clock::now();
   programs_[index]->run();
   const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  PhaseStats& record = stats_.phases[index];
+  ++record.runs;
+  record.last_ms = elapsed.count();
+  record.total_ms += elapsed.count();
   stats_.last_phase_ms = elapsed.count();
   ++stats_.phases_run;
   if (programs_[index]->is_graph()) ++stats_.graph_replays;

@@ -9,10 +9,17 @@
 
 namespace penstock {
 
+struct PhaseStats {
+  uint64_t runs = 0;
+  double last_ms = 0.0;
+  double total_ms = 0.0;
+};
+
 struct SessionStats {
   uint64_t phases_run = 0;
   uint64_t graph_replays = 0;
   double last_phase_ms = 0.0;
+  std::vector<PhaseStats> phases;  // by phase of the plan
 };
 
 class Session {
@@ -30,6 +37,8 @@ class Session {
   void set_prompt(DType dtype, const Shape& shape, const void* embeddings);
 
   const SessionStats& stats() const { return stats_; }
+  const PhaseStats& phase_stats(std::string_view phase) const { return stats_.phases[phase_index(phase)]; }
+  const Engine& engine() const { return *engine_; }
 
  private:
   // Where each tensor lives: step state, then state, inputs and outputs, then the scratch arena.
@@ -40,6 +49,7 @@ class Session {
   };
   static Layout make_layout(const Engine& engine);
 
+  size_t phase_index(std::string_view phase) const;
   void* tensor_data(int tensor) const;
   BoundOp bind(const PlanOp& op) const;
   void write_initial_step(int tensor);

@@ -1,9 +1,10 @@
 """The denoising stream as a plan: phases ``set_prompt``, ``denoise_first``, ``denoise`` around the DiT (spec 2.2, 4.9).
 
-Step state, all on the device (what changes from chunk to chunk; n = steps, S = slots of the stream batch):
+Step state, all on the device (what changes from chunk to chunk; n = passes, S = slots of the stream batch):
 
-    timestep, sigma   f32 [n]            of every denoising step
-    noise_scale       f32 [1]            level mixed into the clean latents of a new chunk
+    timestep, sigma   f32 [n]            of every pass
+    noise_scale       f32 [1]            level mixed into the clean latents of a new chunk, unless a controller sets it
+    noise_level       f32 [1]            that level under the noise controller (see video_stream.py)
     seed              u64 [1]            key of all noise
     noise_given       i32 [1]            1: take the noise from the inputs, in the spec's draw order
     prompt_length     i32 [1]            valid rows of the text keys
@@ -16,6 +17,8 @@ Step state, all on the device (what changes from chunk to chunk; n = steps, S = 
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from ..config import Config
 from ..model import ModelSpec
@@ -31,10 +34,13 @@ class DenoisingStream:
         self.config, self.spec = config, model.dit
         name = f"{model.name} {config.height}x{config.width}, {config.steps} steps, {config.mode}"
         plan = self.plan = PlanBuilder(name, config.to_dict())
-        steps, slots, layers = config.steps, config.slots, model.dit.layers
-        self.timestep = plan.step("timestep", "f32", (steps,), tuple(float(t) for t in config.schedule))
-        self.sigma = plan.step("sigma", "f32", (steps,), tuple(sigma_of(t) for t in config.schedule))
+        passes, slots, layers = config.passes, config.slots, model.dit.layers
+        self.timestep = plan.step("timestep", "f32", (passes,), tuple(float(t) for t in config.schedule))
+        self.sigma = plan.step("sigma", "f32", (passes,), tuple(sigma_of(t) for t in config.schedule))
         self.noise_scale = plan.step("noise_scale", "f32", (1,), (config.noise_scale,))
+        self.noise_level = self.noise_scale
+        if config.controls_noise:
+            self.noise_level = plan.step("noise_level", "f32", (1,), (config.noise_scale,))
         self.seed = plan.step("seed", "u64", (1,))
         self.noise_given = plan.step("noise_given", "i32", (1,))
         self.prompt_length = plan.step("prompt_length", "i32", (1,))
@@ -45,8 +51,15 @@ class DenoisingStream:
         self.ring_write = plan.step("ring_write", "i32", (layers, slots))
         self.ring_length = plan.step("ring_length", "i32", (layers, slots))
         self.dit = WanDit(plan, self.spec, config, self.ring_write, self.ring_length, self.prompt_length)
+        # Encoded latents and finished ones stay on the device, where the phases of the VAE write and read them.
+        declare = plan.input if config.source == "video" and not config.encodes else plan.state
+        first, next_ = config.first_latents, config.chunk_latents
+        self.latents_first = declare("latents_first", self._latents(1, first)[1:], "f32")
+        self.latents = declare("latents", self._latents(1, next_)[1:], "f32")
+        self.x0_first = plan.state("x0_first", self._latents(1, first), "f32")
+        self.x0 = plan.state("x0", self._latents(slots, next_), "f32")
 
-    def build(self) -> Plan:
+    def add_phases(self) -> None:
         plan, config = self.plan, self.config
         embeddings = plan.input("prompt_embeddings", (self.spec.text_len, self.spec.text_dim), dtype="compute")
         with plan.phase("set_prompt"):
@@ -58,7 +71,6 @@ class DenoisingStream:
                 self._stream_batch_chunk()
             else:
                 self._sequential_chunk()
-        return plan.finish()
 
     def _latents(self, rows: int, frames: int) -> tuple[int, ...]:
         return (rows, frames, self.spec.in_channels, self.config.latent_height, self.config.latent_width)
@@ -74,7 +86,7 @@ class DenoisingStream:
     def _noise_mix(self, latents: Tensor, noise: Tensor, x: Tensor) -> None:
         """x = s * noise + (1 - s) * latents; row 0 of ``noise`` is the first draw of a chunk."""
         given = {"noise": self.plan.view(noise, noise.shape[1:]), "noise_given": self.noise_given}
-        self.plan.op("noise_mix", {"latents": latents, "noise_scale": self.noise_scale, "seed": self.seed,
+        self.plan.op("noise_mix", {"latents": latents, "noise_scale": self.noise_level, "seed": self.seed,
                                    "row_chunk": self.row_chunk, **given}, {"x": x})  # fmt: skip
 
     def _renoise(self, x: Tensor, flow: Tensor, x0: Tensor, noise: Tensor, advance: str, step: int = 0) -> None:
@@ -93,10 +105,10 @@ class DenoisingStream:
         plan.op("renoise", roles, {"x0": x0}, {"x": x}, advance=advance, first_step=step)
 
     def _passes(self, x: Tensor, flow: Tensor, x0: Tensor, noise: Tensor, frames: int, per_step_cache: bool) -> None:
-        """All denoising steps one after the other on the chunk in ``x`` [1, F, C, h, w]; ``x0`` is the last step's."""
-        plan, steps = self.plan, self.config.steps
-        for step in range(steps):
-            last = step + 1 == steps
+        """All passes one after the other on the chunk in ``x`` [1, F, C, h, w]; ``x0`` is the last pass's."""
+        plan, passes = self.plan, self.config.passes
+        for step in range(passes):
+            last = step + 1 == passes
             timestep = plan.view(self.timestep, (1,), step)
             position = plan.view(self.frame_position, (1,))
             batch = Batch(frames, timestep, position, step if per_step_cache else 0)
@@ -107,44 +119,42 @@ class DenoisingStream:
 
     def _first_chunk(self) -> None:
         """All steps on one cache over the first frames jointly; the last pass's keys and values stay in every slot."""
-        plan, frames = self.plan, self.config.first_latents
-        latents = plan.input("latents_first", self._latents(1, frames)[1:])
-        noise = plan.input("noise_first", self._latents(self.config.steps, frames))
-        shape = self._latents(1, frames)
-        x, flow, x0 = plan.scratch("x", shape, "f32"), plan.output("flow_first", shape), plan.output("x0_first", shape)
+        plan, frames, shape = self.plan, self.config.first_latents, self.x0_first.shape
+        noise = plan.input("noise_first", self._latents(self.config.passes, frames))
+        x, flow = plan.scratch("x", shape, "f32"), plan.output("flow_first", shape)
         self._advance_ring("first")
-        self._noise_mix(latents, noise, x)
-        self._passes(x, flow, x0, noise, frames, per_step_cache=False)
+        self._noise_mix(self.latents_first, noise, x)
+        self._passes(x, flow, self.x0_first, noise, frames, per_step_cache=False)
         if self.config.cache_slots > 1:
             for cache in (*self.dit.k_cache, *self.dit.v_cache):
                 plan.op("replicate_slots", {}, updates={"x": cache})
 
-    def _chunk_tensors(self, rows: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        plan, frames = self.plan, self.config.chunk_latents
-        shape = self._latents(rows, frames)
-        return (plan.input("latents", shape[1:]), plan.input("noise", self._latents(self.config.steps, frames)),
-                plan.output("flow", shape), plan.output("x0", shape))  # fmt: skip
+    def _chunk_tensors(self) -> tuple[Tensor, Tensor]:
+        noise = self.plan.input("noise", self._latents(self.config.passes, self.config.chunk_latents))
+        return noise, self.plan.output("flow", self.x0.shape)
 
     def _stream_batch_chunk(self) -> None:
         """One forward over all slots; every slot's chunk then moves one step on, and slot n-1's x0 is the result."""
-        plan, steps = self.plan, self.config.steps
-        latents, noise, flow, x0 = self._chunk_tensors(steps)
+        plan = self.plan
+        noise, flow = self._chunk_tensors()
         x = plan.state("x", flow.shape, "f32")
         self._advance_ring("next")
         self.dit.rebase_keys(self.rebase)
-        self._noise_mix(latents, noise, plan.view(x, (1, *x.shape[1:])))
+        self._noise_mix(self.latents, noise, plan.view(x, (1, *x.shape[1:])))
         self.dit.forward("batch", x, flow, Batch(self.config.chunk_latents, self.timestep, self.frame_position))
-        self._renoise(x, flow, x0, noise, "shift")
+        self._renoise(x, flow, self.x0, noise, "shift")
 
     def _sequential_chunk(self) -> None:
-        latents, noise, flow, x0 = self._chunk_tensors(1)
+        noise, flow = self._chunk_tensors()
         x = self.plan.scratch("x", flow.shape, "f32")
         self._advance_ring("next")
         self.dit.rebase_keys(self.rebase)
-        self._noise_mix(latents, noise, x)
-        self._passes(x, flow, x0, noise, self.config.chunk_latents, self.config.history == "per_step")
+        self._noise_mix(self.latents, noise, x)
+        self._passes(x, flow, self.x0, noise, self.config.chunk_latents, self.config.history == "per_step")
 
 
 def denoising_plan(model: ModelSpec, config: Config) -> Plan:
-    """The plan of a model's denoising stream for one configuration."""
-    return DenoisingStream(model, config).build()
+    """The plan of a model's denoising stream alone: latents in, x0 out."""
+    stream = DenoisingStream(model, replace(config, decoder="none"))
+    stream.add_phases()
+    return stream.plan.finish()

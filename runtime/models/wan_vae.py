@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..config import LATENT_NORMS
 from ..errors import PenstockError
 from ..pack import Constant, Packed
 from ..plan import Plan, PlanBuilder, Tensor
 from ..vae_spec import FRAMES_PER_LATENT, Layer, WanVaeSpec, wan_vae_decoder, wan_vae_encoder
 from .frame_network import Clip, CoderSize, FrameNetwork, Pass, check_frames, coder_plan, frame_slice
 
-LATENT_NORMS = ("raw", "normalized")
 _CUBE, _SQUARE, _TIME, _POINT = (3, 3, 3), (1, 3, 3), (3, 1, 1), (1, 1, 1)
 _HALO = 2  # earlier frames that a kernel of 3 frames reads
 _DOWN_HALO = 1  # the same with a stride of 2 frames

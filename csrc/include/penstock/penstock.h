@@ -164,7 +164,8 @@ PENSTOCK_API penstock_status penstock_session_memory_required(const penstock_eng
 /* Fails with PENSTOCK_ERR_BAD_WEIGHTS, listing them, while weights are missing. */
 PENSTOCK_API penstock_status penstock_session_create(const penstock_engine* engine, penstock_session** session);
 
-/* Back to the state after creation: caches zero, step state at its initial values. The prompt must be set again. */
+/* Back to the state after creation: caches zero, step state at its initial values, no frames waiting in or out. The
+ * prompt must be set again. */
 PENSTOCK_API penstock_status penstock_session_reset(penstock_session* session);
 
 /* Copies `size` bytes into or out of a whole input, state, output or step-state tensor by its plan name. */
@@ -180,16 +181,55 @@ PENSTOCK_API penstock_status penstock_session_set_prompt(penstock_session* sessi
 /* Runs one phase of the plan, for instance "denoise", to its end. */
 PENSTOCK_API penstock_status penstock_session_run(penstock_session* session, const char* phase);
 
+/* ---- video: frames in, frames out ------------------------------------------------------------------------------- */
+
+/* Takes `count` frames, RGB8 [count, height, width, 3] without gaps, of the size of the plan's tensor "frames", and
+ * runs every chunk that they complete before it returns. A chunk is 4 frames, the first one 5. Pushed frames that do
+ * not complete a chunk yet wait for the next call. PENSTOCK_ERR_INVALID_ARGUMENT after penstock_session_flush. */
+PENSTOCK_API penstock_status penstock_session_push(penstock_session* session, const uint8_t* frames, int64_t count);
+
+/* Text-to-video plans, which take no frames: makes `chunks` chunks from noise. */
+PENSTOCK_API penstock_status penstock_session_generate(penstock_session* session, int64_t chunks);
+
+/* Ends the stream: completes the last chunk with copies of its last frame and empties the stream batch, so that every
+ * pushed frame has exactly one frame out. Then only pull, reset and free are of use; flushing again does nothing. */
+PENSTOCK_API penstock_status penstock_session_flush(penstock_session* session);
+
+/* Finished frames that wait to be pulled. They appear steps - 1 chunks late in a stream batch. */
+PENSTOCK_API penstock_status penstock_session_available(const penstock_session* session, int64_t* frames);
+
+/* Moves up to `capacity` finished frames, in order, to `frames` [capacity, height, width, 3]; `count` says how many. */
+PENSTOCK_API penstock_status penstock_session_pull(penstock_session* session, uint8_t* frames, int64_t capacity,
+                                                   int64_t* count);
+
+/* ---- statistics ------------------------------------------------------------------------------------------------- */
+
 typedef struct penstock_session_stats {
   uint32_t struct_size;
   uint32_t reserved;
   uint64_t phases_run;
   uint64_t graph_replays; /* phases that ran as a replayed graph; 0 on the CPU backend */
   double last_phase_ms;
+  uint64_t frames_in;  /* pushed since creation or reset */
+  uint64_t frames_out; /* finished since then, pulled or not */
+  uint64_t chunks;     /* run since then, the first one included */
 } penstock_session_stats;
 
 PENSTOCK_API void penstock_session_stats_init(penstock_session_stats* stats);
 PENSTOCK_API penstock_status penstock_session_get_stats(const penstock_session* session, penstock_session_stats* stats);
+
+/* Time of one phase of the plan since the session's creation. */
+typedef struct penstock_phase_stats {
+  uint32_t struct_size;
+  uint32_t reserved;
+  uint64_t runs;
+  double last_ms;
+  double total_ms;
+} penstock_phase_stats;
+
+PENSTOCK_API void penstock_phase_stats_init(penstock_phase_stats* stats);
+PENSTOCK_API penstock_status penstock_session_get_phase_stats(const penstock_session* session, const char* phase,
+                                                              penstock_phase_stats* stats);
 
 PENSTOCK_API void penstock_session_free(penstock_session* session);
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 
+from penstock.commands.config_options import add_config_arguments, config_fields
 from penstock.commands.output import ProgressBar, bytes_text, emit
-from penstock.runtime.config import HISTORIES, MODES, Config
+from penstock.runtime.config import Config
 from penstock.runtime.errors import PenstockError
 
 HELP = "write an engine directory for one configuration"
@@ -23,20 +24,16 @@ def parse_size(text: str) -> tuple[int, int]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="model directory")
     parser.add_argument("engine", help="engine directory to write")
-    parser.add_argument("--size", default="480x832", metavar="HxW", help="pixels, multiples of 16 (default 480x832)")
-    parser.add_argument("--steps", type=int, default=2, help="denoising steps per chunk (default 2)")
-    parser.add_argument("--mode", choices=MODES, default=MODES[0], help="how the steps run (default stream_batch)")
-    parser.add_argument("--history", choices=HISTORIES, default=HISTORIES[0], help="caches of sequential mode")
-    parser.add_argument("--cache-frames", type=int, default=6, help="latent frames in the rolling cache (default 6)")
-    parser.add_argument("--sink-frames", type=int, default=3, help="how many of them are pinned (default 3)")
+    add_config_arguments(parser)
+    parser.add_argument("--text-to-video", action="store_true", help="from noise instead of frames")
 
 
 def run(options: argparse.Namespace) -> None:
     from penstock.runtime.build import build
 
     height, width = parse_size(options.size)
-    config = Config(height, width, options.steps, mode=options.mode, history=options.history,
-                    cache_frames=options.cache_frames, sink_frames=options.sink_frames)  # fmt: skip
+    fields = config_fields(options) | {"height": height, "width": width}
+    config = Config.text_to_video(**fields) if options.text_to_video else Config(**fields)
     with ProgressBar("weights") as bar:
         report = build(options.model, options.engine, config, bar.update)
     emit(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock.run_video import RunReport
 
 
 def emit(result: Mapping[str, Any], as_json: bool, text: str) -> None:
@@ -22,20 +25,23 @@ def bytes_text(count: int) -> str:
     return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
+def _bar_maker() -> Callable[..., Any] | None:
+    if not sys.stderr.isatty():
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm
+
+
 class ProgressBar:
     """A byte progress bar on a terminal's stderr; silent elsewhere, or where tqdm is not installed."""
 
     def __init__(self, title: str):
         self._bar: Any = None
         self._title = title
-        self._make: Callable[..., Any] | None = None
-        if sys.stderr.isatty():
-            try:
-                from tqdm import tqdm
-
-                self._make = tqdm
-            except ImportError:
-                pass
+        self._make = _bar_maker()
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -51,3 +57,28 @@ class ProgressBar:
         if self._bar is None:
             self._bar = self._make(total=total, unit="B", unit_scale=True, desc=self._title)
         self._bar.update(done - self._bar.n)
+
+
+class FrameBar:
+    """Frames done, frames a second, milliseconds of each phase and latency, on a terminal's stderr; else silent."""
+
+    def __init__(self, total: int | None):
+        make = _bar_maker()
+        self._bar = make(total=total, unit="frame", dynamic_ncols=True) if make else None
+
+    def __enter__(self) -> FrameBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, report: RunReport) -> None:
+        if self._bar is None or report.frames_out == self._bar.n:
+            return
+        steady = {name: phase for name, phase in report.phases.items() if not name.endswith(("_first", "_prompt"))}
+        parts = [f"{name} {phase['last_ms']:.0f} ms" for name, phase in (steady or report.phases).items()]
+        if report.latency:
+            parts.append(f"latency {1e3 * report.latency[-1]:.0f} ms")
+        self._bar.set_postfix_str(", ".join(parts), refresh=False)
+        self._bar.update(report.frames_out - self._bar.n)

@@ -1,0 +1,97 @@
+"""Loading models: `penstock.load` and what comes of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from penstock.runtime.build import create_engine
+from penstock.runtime.config import Config
+from penstock.runtime.engine import Engine
+from penstock.runtime.errors import PenstockError
+from penstock.runtime.model import PRESETS, ModelDir, load_model
+from penstock.runtime.prompt import Prompt
+from penstock.runtime.synth import synth
+from penstock.runtime.text import cache_directory, embed_for_model
+from penstock.session import Session
+
+BUNDLED = "tiny"  # small enough to be made on the spot
+
+
+class Model:
+    """A model directory, from which sessions are made. The engine of the last configuration is kept for the next."""
+
+    def __init__(self, directory: ModelDir):
+        self.directory = directory
+        self._engine: tuple[tuple[Config, str, int], Engine] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.directory.spec.name
+
+    def embed(self, prompt: str) -> Prompt:
+        """The text embeddings of a prompt, from the cache or by the model's text encoder, which is let go of after."""
+        (embedded,) = embed_for_model(self.directory.path, [prompt], cache=cache_directory())
+        return embedded
+
+    def session(
+        self,
+        prompt: str | Prompt = "",
+        *,
+        config: Config | None = None,
+        device: str = "auto",
+        threads: int = 0,
+        seed: int = 0,
+        **fields: Any,
+    ) -> Session:
+        """A new stream.
+
+        prompt: text, or embeddings read by `penstock.runtime.prompt.read_prompt`. config: the whole configuration, or
+        fields of it by name: height, width, steps, mode, decoder, noise_scale, ... (see Config). device: auto, cpu or
+        cuda. threads of the CPU backend, 0 for all cores. seed: key of all noise. Raises PenstockError.
+        """
+        if config is not None and fields:
+            raise PenstockError(f"session: expected config or its fields, got config and {', '.join(sorted(fields))}")
+        if unknown := sorted(fields.keys() - Config.__dataclass_fields__.keys()):
+            raise PenstockError(f"session: unknown settings: {', '.join(unknown)}")
+        config = config or Config(**fields)
+        embedded = self.embed(prompt) if isinstance(prompt, str) else prompt  # before the engine takes memory
+        return Session(self._engine_for(config, device, threads), config, embedded, self.embed, seed)
+
+    def _engine_for(self, config: Config, device: str, threads: int) -> Engine:
+        key = (config, device, threads)
+        if self._engine is None or self._engine[0] != key:
+            self._engine = None
+            self._engine = key, create_engine(self.directory, config, device, threads)
+        return self._engine[1]
+
+
+def load(model: str | os.PathLike[str]) -> Model:
+    """The model in a directory that `penstock convert` or `penstock synth` wrote, or "tiny".
+
+    "tiny" has random weights: it runs everything and shows nothing. It is made at its first use and kept in the user's
+    cache directory. Raises PenstockError where there is no model.
+    """
+    path = Path(model)
+    if str(model) == BUNDLED and not path.exists():
+        path = _bundled_directory()
+    elif str(model) in PRESETS and not path.exists():
+        raise PenstockError(
+            f"{model}: a preset, not a directory; convert its weights, or try penstock synth {model} DIR"
+        )
+    return Model(load_model(path))
+
+
+def _bundled_directory() -> Path:
+    cache = cache_directory()
+    if cache is None:
+        raise PenstockError(f"{BUNDLED}: no cache directory to keep it in; write it with penstock synth {BUNDLED} DIR")
+    path = cache.parent / "models" / BUNDLED
+    try:
+        if load_model(path).spec == PRESETS[BUNDLED]:
+            return path
+    except PenstockError:
+        pass  # not there yet, or left unfinished
+    synth(BUNDLED, path)
+    return path

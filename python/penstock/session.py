@@ -1,0 +1,207 @@
+"""A session as a user sees it: frames in, frames out, with a prompt and live controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from penstock.frames import as_frames
+from penstock.runtime.config import LOWEST_CONTROLLED_NOISE, Config
+from penstock.runtime.engine import Engine
+from penstock.runtime.errors import PenstockError
+from penstock.runtime.prompt import Prompt
+from penstock.runtime.schedule import CLEAN_TIMESTEP, sigma_of, step_list
+from penstock.stages import Stages
+
+RING_FIELDS = ("chunk", "row_chunk", "frame_position", "ring_write", "ring_length", "ring_next", "sink_shift",
+               "queue", "queue_size", "global_end", "local_end", "current_step")  # fmt: skip
+
+
+class Session(Stages):
+    """One live stream over an engine; a context manager. One thread at a time.
+
+    Push frames and take what is finished (`push`, `flush`), or hand over a whole source (`stream`). `prompt`,
+    `noise_scale`, `seed` and `timesteps` may be set between any two calls and count from the next chunk on. The stages
+    can also be driven one by one, see `Stages`. Made by `Model.session`.
+    """
+
+    def __init__(self, engine: Engine, config: Config, prompt: Prompt, embed: Callable[[str], Prompt], seed: int = 0):
+        super().__init__(engine.session(), config)
+        self._embed = embed
+        self._initial = (prompt, seed)
+        self._start()
+
+    def _start(self) -> None:
+        prompt, seed = self._initial
+        self._noise_scale, self._timesteps = self.config.noise_scale, self.config.schedule[: self.config.steps]
+        self.seed = seed
+        self._set_prompt(prompt)
+
+    # ---- frames -------------------------------------------------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        """Pixels of the frames."""
+        return self.config.height
+
+    @property
+    def width(self) -> int:
+        """Pixels of the frames."""
+        return self.config.width
+
+    def push(self, frames: Any, noise: Any = None) -> np.ndarray:
+        """Takes frames and returns those that are finished, uint8 [n, height, width, 3], perhaps none.
+
+        frames: one [height, width, 3] or several [n, height, width, 3], uint8 RGB or float in [0, 1]. The first chunk
+        needs 5 frames, every later one 4; what does not complete a chunk waits. noise: float
+        [passes, latents, 16, height/8, width/8] for the next chunk, in the draw order of spec 4.5 (the input's noise,
+        then that of each re-noising); the frames must then complete exactly that chunk.
+        """
+        core = self._drive("frames")
+        array = as_frames(frames, self.height, self.width)
+        if noise is None:
+            core.push(array)
+        else:
+            self._push_with_noise(array, noise)
+        return core.pull()
+
+    def _push_with_noise(self, frames: np.ndarray, noise: Any) -> None:
+        core = self._drive("frames")
+        stats = core.stats()
+        suffix = "" if stats["chunks"] else "_first"
+        needed = core.engine.tensor_info(f"frames{suffix}").shape[0]
+        before = stats["frames_in"] - self._frames_of(stats["chunks"])
+        if before + len(frames) != needed:
+            raise PenstockError(f"noise: expected the {needed - before} frames that complete one chunk, "
+                                f"got {len(frames)}")  # fmt: skip
+        with self._given_noise(noise, suffix):
+            core.push(frames)
+
+    def _frames_of(self, chunks: int) -> int:
+        first, later = (self._core.engine.tensor_info(name).shape[0] for name in ("frames_first", "frames"))
+        return first + (chunks - 1) * later if chunks else 0
+
+    def generate(self, blocks: int = 1) -> np.ndarray:
+        """Text-to-video: makes so many blocks from noise and returns the frames that are finished."""
+        core = self._drive("frames")
+        core.generate(blocks)
+        return core.pull()
+
+    def flush(self) -> np.ndarray:
+        """Ends the stream and returns the remaining frames: as many frames went out as came in."""
+        core = self._drive("frames")
+        core.flush()
+        return core.pull()
+
+    def stream(self, source: Iterable[Any]) -> Iterator[np.ndarray]:
+        """Yields finished frames uint8 [n, height, width, 3] of a source of frames, to its end.
+
+        source: an iterable of frames or of arrays of frames, for instance `penstock.read_video(...)`.
+        """
+        for frames in source:
+            if len(finished := self.push(frames)):
+                yield finished
+        if len(finished := self.flush()):
+            yield finished
+
+    # ---- controls -----------------------------------------------------------------------------------------------
+
+    @property
+    def prompt(self) -> str:
+        """The text; setting it takes effect at the next chunk, and the stream goes on."""
+        return self._prompt.text
+
+    @prompt.setter
+    def prompt(self, prompt: str | Prompt) -> None:
+        self._set_prompt(self._embed(prompt) if isinstance(prompt, str) else prompt)
+
+    def _set_prompt(self, prompt: Prompt) -> None:
+        self._open().set_prompt(prompt.embeddings)
+        self._prompt = prompt
+
+    @property
+    def noise_scale(self) -> float:
+        """Share of noise in the input, 0 (0.1 under the noise controller) to 1; higher follows the prompt more."""
+        return self._noise_scale
+
+    @noise_scale.setter
+    def noise_scale(self, value: float) -> None:
+        lowest = LOWEST_CONTROLLED_NOISE if self.config.controls_noise else 0.0
+        if self.config.source == "noise":
+            raise PenstockError("noise_scale: text-to-video starts from pure noise, it cannot be set")
+        if not isinstance(value, int | float) or not lowest <= value <= 1:
+            raise PenstockError(f"noise_scale: expected {lowest:g} to 1, got {value!r:.80}")
+        self._open().write("noise_scale", [value])
+        self._noise_scale = float(value)
+
+    @property
+    def seed(self) -> int:
+        """Key of all noise; the same seed, inputs and settings give the same frames to the bit."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        if type(value) is not int or not 0 <= value < 2**64:
+            raise PenstockError(f"seed: expected an integer from 0 to 2**64 - 1, got {value!r:.80}")
+        self._open().write("seed", [value])
+        self._seed = value
+
+    @property
+    def timesteps(self) -> tuple[int, ...]:
+        """One timestep for each denoising step; under the noise controller the first one follows the motion.
+
+        Chunks already in a stream batch go on by the new list with the noise that they have.
+        """
+        return self._timesteps
+
+    @timesteps.setter
+    def timesteps(self, values: Iterable[int]) -> None:
+        given = tuple(values)
+        if len(given) != self.config.steps:
+            raise PenstockError(f"timesteps: expected {self.config.steps}, one for each step, got {len(given)}")
+        timesteps = step_list(self.config.steps, given)
+        schedule = (*timesteps, CLEAN_TIMESTEP) if self.config.clean_context else timesteps
+        core = self._open()
+        core.write("timestep", schedule)
+        core.write("sigma", [sigma_of(timestep) for timestep in schedule])
+        if self.config.controls_noise:
+            core.write("first_timestep", schedule[:1])
+        self._timesteps = timesteps
+
+    # ---- state --------------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Begins a new stream: everything is as it was when the session was made, its prompt and settings too."""
+        self._open().reset()
+        self._driver = None
+        self._calls.clear()
+        self._start()
+
+    def ring(self) -> dict[str, np.ndarray]:
+        """The state of the rolling caches, read back for debugging: the fields of RING_FIELDS that the plan has."""
+        core = self._open()
+        return {name: core.read(name) for name in RING_FIELDS if core.engine.has_tensor(name)}
+
+    def stats(self) -> dict[str, Any]:
+        """frames_in, frames_out, chunks, phases_run, graph_replays, memory_bytes (of the session, without weights),
+        delay_chunks (that a stream batch holds back), and per phase runs, last_ms and total_ms."""
+        core = self._open()
+        counts = core.stats()
+        del counts["last_phase_ms"]
+        return counts | {
+            "memory_bytes": core.engine.session_memory_required(),
+            "delay_chunks": self.config.slots - 1,
+            "phases": {phase: core.phase_stats(phase) for phase in self.config.phases},
+        }
+
+    def close(self) -> None:
+        """Lets go of the device memory; nothing but close may follow."""
+        self._core = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
