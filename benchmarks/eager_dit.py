@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from penstock.runtime.config import Config
-from penstock.runtime.model import DitSpec, WeightSet
+from penstock.runtime.dit_spec import DitSpec, dit_parameters
 from penstock.runtime.rope import rope_table
+from penstock.runtime.weights import WeightSet
 
 
 class EagerDit:
@@ -18,7 +19,7 @@ class EagerDit:
 
     def __init__(self, spec: DitSpec, config: Config, weights: WeightSet, prompt: torch.Tensor):
         self.spec, self.config = spec, config
-        self.w = {key: torch.from_numpy(weights.numpy(key)) for key in weights.infos}
+        self.w = {key: torch.from_numpy(weights.numpy(f"dit.{key}")) for key in dit_parameters(spec)}
         shape = (config.slots, config.cache_frames * config.frame_tokens, spec.heads, spec.head_dim)
         self.k_cache = [torch.randn(shape) for _ in range(spec.layers)]
         self.v_cache = [torch.randn(shape) for _ in range(spec.layers)]

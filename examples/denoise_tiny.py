@@ -20,7 +20,7 @@ def main() -> None:
     config = Config(height=240, width=416, steps=2)
     with tempfile.TemporaryDirectory() as folder:
         report = synth("tiny", Path(folder) / "model")
-        print(f"model    tiny, {report.parameters:,} random parameters")
+        print(f"model    tiny, {report.total.parameters:,} random parameters")
         built = build(Path(folder) / "model", Path(folder) / "engine", config)
         print(f"plan     {built.plan.name}: {', '.join(f'{p} {len(o)} ops' for p, o in built.plan.phases.items())}")
         engine = Engine.open(Path(folder) / "engine", device="cpu")

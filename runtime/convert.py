@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import Checkpoint, open_checkpoint
+from .dit_spec import DitSpec, dit_parameters
 from .errors import PenstockError, listing
-from .model import PRESETS, DitSpec, ModelDir, ModelSpec, dit_parameters, prepare_model_dir, save_model_spec
-from .model import weight_problems as find_weight_problems
+from .model import PRESETS, ModelDir, ModelSpec, prepare_model_dir, save_model_spec
 from .safetensors_io import Progress, TensorInfo, write_safetensors
 from .wan_keys import detect_layout, to_wan_key
+from .weights import weight_problems as find_weight_problems
 
 DIT_FILE = "dit.safetensors"
 _HEAD_DIM = 128  # of every published Wan model
@@ -66,14 +67,14 @@ def convert(
         dit = _infer_dit(infos, checkpoint.config)
     except PenstockError as error:
         raise PenstockError(f"{os.fspath(src)}: {error}") from None
-    problems += find_weight_problems(dit, infos)
+    problems += find_weight_problems(dit_parameters(dit), infos)
     if problems:
         raise PenstockError(listing(f"{os.fspath(src)}: {len(problems)} problems in the weights:", problems))
     spec = ModelSpec(_default_name(src, dit) if name is None else name, dit)
     target = prepare_model_dir(dst)
     ordered = [infos[key] for key in dit_parameters(dit)]
     write_safetensors(target / DIT_FILE, ordered, lambda info: checkpoint.chunks(names[info.name]), progress=progress)
-    return save_model_spec(target, spec, [DIT_FILE])
+    return save_model_spec(target, spec, {"dit": [DIT_FILE]})
 
 
 def _wan_names(checkpoint: Checkpoint, src: str | os.PathLike[str]) -> tuple[dict[str, str], list[str]]:

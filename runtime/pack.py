@@ -12,8 +12,8 @@ import numpy as np
 from .errors import PenstockError
 
 if TYPE_CHECKING:
-    from .model import WeightSet
     from .plan import Plan, Tensor
+    from .weights import WeightSet
 
 
 @dataclass(frozen=True)

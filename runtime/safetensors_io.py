@@ -13,7 +13,7 @@ import mmap
 import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -52,6 +52,33 @@ class TensorInfo:
     def of(cls, name: str, dtype: str, shape: Sequence[int], offset: int = 0) -> TensorInfo:
         """The info of a tensor whose byte count follows from `dtype` (a key of DTYPE_BYTES) and `shape`."""
         return cls(name, dtype, tuple(shape), offset, math.prod(shape) * DTYPE_BYTES[dtype])
+
+
+@dataclass(frozen=True)
+class TensorCount:
+    """How many tensors and parameters some weights are, and their bytes."""
+
+    tensors: int
+    parameters: int
+    bytes: int
+
+    @classmethod
+    def of(cls, infos: Iterable[TensorInfo]) -> TensorCount:
+        infos = list(infos)
+        return cls(len(infos), sum(math.prod(info.shape) for info in infos), sum(info.nbytes for info in infos))
+
+    def to_json(self) -> dict[str, int]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+def progress_of_many(progress: Progress | None, sizes: Sequence[int]) -> list[Progress | None]:
+    """For files of so many bytes that are written one after the other: what to call for each, as if they were one."""
+
+    def behind(before: int) -> Progress | None:
+        return None if progress is None else lambda done, _: progress(before + done, sum(sizes))
+
+    return [behind(sum(sizes[:index])) for index in range(len(sizes))]
 
 
 class TensorFile:

@@ -7,11 +7,11 @@ frames into 1 latent frame of an 8th of the height and width.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 from .errors import PenstockError
+from .spec_json import Parameters, spec_from_json, spec_to_json
 
 SPATIAL_STRIDE = 8  # pixels per latent row or column
 FRAMES_PER_LATENT = 4  # the stream's first latent frame stands for 1 pixel frame
@@ -21,9 +21,6 @@ _MEAN = (-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,
          0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921)  # fmt: skip
 _STD = (2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
         3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160)  # fmt: skip
-
-Parameters = dict[str, tuple[int, ...]]
-Spec = TypeVar("Spec", "WanVaeSpec", "TaehvSpec")
 
 
 @dataclass(frozen=True)
@@ -82,12 +79,12 @@ class WanVaeSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return _to_json(self, "wan_vae")
+        return spec_to_json(self, "wan_vae")
 
     @classmethod
     def from_json(cls, data: Any) -> WanVaeSpec:
         """The inverse of `to_json`; `data` is untrusted, and may hold the list of weight files too."""
-        return _from_json(cls, "wan_vae", "vae", data)
+        return spec_from_json(cls, "wan_vae", "vae", data)
 
 
 def wan_vae_encoder(spec: WanVaeSpec) -> list[Layer]:
@@ -186,12 +183,12 @@ class TaehvSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON data."""
-        return _to_json(self, "taehv")
+        return spec_to_json(self, "taehv")
 
     @classmethod
     def from_json(cls, data: Any) -> TaehvSpec:
         """The inverse of `to_json`; `data` is untrusted, and may hold the list of weight files too."""
-        return _from_json(cls, "taehv", "taehv", data)
+        return spec_from_json(cls, "taehv", "taehv", data)
 
 
 def taehv_encoder(spec: TaehvSpec) -> list[Layer]:
@@ -246,22 +243,3 @@ def _conv(shapes: Parameters, key: str, outputs: int, inputs: int, kernel: tuple
 def _check_channels(name: str, value: Any) -> None:
     if type(value) is not int or not 1 <= value <= _MAX_CHANNELS:
         raise PenstockError(f"{name}: expected an integer from 1 to {_MAX_CHANNELS}, got {value!r:.80}")
-
-
-def _to_json(spec: WanVaeSpec | TaehvSpec, architecture: str) -> dict[str, Any]:
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(spec).items()}
-    return {"architecture": architecture, **values}
-
-
-def _from_json(cls: type[Spec], architecture: str, what: str, data: Any) -> Spec:
-    if not isinstance(data, Mapping):
-        raise PenstockError(f"{what}: expected an object, got {type(data).__name__}")
-    known = {"architecture", *(field.name for field in fields(cls))}
-    if missing := sorted(known - data.keys()):
-        raise PenstockError(f"{what}: fields are missing: {', '.join(missing)}")
-    if unknown := sorted(data.keys() - known - {"weights"}):
-        raise PenstockError(f"{what}: unknown fields: {', '.join(f'{key!r:.80}' for key in unknown[:5])}")
-    if data["architecture"] != architecture:
-        raise PenstockError(f"{what}.architecture: expected {architecture!r}, got {data['architecture']!r:.80}")
-    values = {field.name: data[field.name] for field in fields(cls)}
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

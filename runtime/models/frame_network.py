@@ -39,7 +39,7 @@ class Clip:
 class FrameNetwork:
     """The tensors of one network that outlive a pass; weights and rings are declared at their first use.
 
-    ``model`` prefixes all names; ``rates``: those that rings may have.
+    ``model`` prefixes all names, and the keys in a WeightSet; ``rates``: those that rings may have.
     """
 
     def __init__(self, plan: PlanBuilder, model: str, name: str, rates: tuple[int, ...]):
@@ -52,6 +52,14 @@ class FrameNetwork:
         if name not in self._weights:
             self._weights[name] = self.plan.weight(f"{self.model}.{name}", shape, source, dtype)
         return self._weights[name]
+
+    def kernel(self, key: str, shape: tuple[int, ...], taps: tuple[int, ...] = (0,), rows: int | None = None) -> Tensor:
+        """A convolution's weight under its key in the checkpoint."""
+        return self.weight(key, shape, ConvKernel(f"{self.model}.{key}", taps, rows))
+
+    def packed(self, key: str, shape: tuple[int, ...], rows: int | None = None) -> Tensor:
+        """Any other weight under its key in the checkpoint."""
+        return self.weight(key, shape, Packed((f"{self.model}.{key}",), rows))
 
     def ring(self, name: str, rate: int, picture: tuple[int, int], channels: int, halo: int) -> Clip:
         """A ring for the new frames of a full pass and ``halo`` earlier ones."""
@@ -86,8 +94,8 @@ class Pass:
             picture = tuple(side * upsample // stride for side in x.picture)
             into = self.scratch(key, x.rate // time_stride * interleave, picture, outputs)
         shape = (interleave * outputs, *kernel, x.channels)
-        weight = self.network.weight(f"{key}.weight", shape, ConvKernel(f"{key}.weight", taps, rows))
-        offset = self.network.weight(f"{key}.bias", shape[:1], Packed((f"{key}.bias",), rows)) if bias else None
+        weight = self.network.kernel(f"{key}.weight", shape, taps, rows)
+        offset = self.network.packed(f"{key}.bias", shape[:1], rows) if bias else None
         inputs = {"x": x.tensor, "x_frame": x.counter, "weight": weight, "bias": offset, "y_frame": into.counter}
         if residual is not None:
             inputs |= {"residual": residual.tensor, "residual_frame": residual.counter}

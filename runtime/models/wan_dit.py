@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ..config import Config
-from ..model import DitSpec
+from ..dit_spec import DitSpec
 from ..pack import Constant, Packed
 from ..plan import PlanBuilder, Tensor
 from ..rope import POSITIONS, rope_table
@@ -57,7 +57,8 @@ class WanDit:
     def _weight(self, name: str, shape: tuple[int, ...], keys: tuple[str, ...] = ()) -> Tensor:
         """A weight of the checkpoint, declared at its first use; ``keys`` if it packs tensors of other names."""
         if name not in self._weights:
-            self._weights[name] = self.plan.weight(f"dit.{name}", shape, Packed(keys or (name,)))
+            sources = tuple(f"dit.{key}" for key in keys or (name,))
+            self._weights[name] = self.plan.weight(f"dit.{name}", shape, Packed(sources))
         return self._weights[name]
 
     def _linear_weights(

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..config import LATENT_NORMS
 from ..errors import PenstockError
-from ..pack import Constant, Packed
+from ..pack import Constant
 from ..plan import Plan, PlanBuilder, Tensor
 from ..vae_spec import FRAMES_PER_LATENT, Layer, WanVaeSpec, wan_vae_decoder, wan_vae_encoder
 from .frame_network import Clip, CoderSize, FrameNetwork, Pass, check_frames, coder_plan, frame_slice
@@ -133,7 +133,7 @@ class WanVae:
             y = run.scratch(key, x.rate, x.picture, x.channels)
         else:
             y = run.network.ring(key, x.rate, x.picture, x.channels, _HALO)
-        gamma = run.network.weight(f"{key}.gamma", (x.channels,), Packed((f"{key}.gamma",)))
+        gamma = run.network.packed(f"{key}.gamma", (x.channels,))
         roles = {"x": x.tensor, "x_frame": x.counter, "gamma": gamma, "y_frame": y.counter}
         activation = "none" if plain else "silu"
         self.plan.op("rms_silu", roles, {"y": y.tensor}, frames=run.frames(x), activation=activation)
@@ -153,10 +153,9 @@ class WanVae:
         tokens = run.frames(x) * x.picture[0] * x.picture[1]
         normed = self._norm(run, f"{key}.norm", x, plain=True)
         qkv = plan.scratch(f"{run.name}.{key}.to_qkv", (tokens, 3 * width))
-        weight, bias = f"{key}.to_qkv.weight", f"{key}.to_qkv.bias"
         roles = {"x": plan.view(normed.tensor, (tokens, width)),
-                 "weight": run.network.weight(weight, (3 * width, width), Packed((weight,))),
-                 "bias": run.network.weight(bias, (3 * width,), Packed((bias,)))}  # fmt: skip
+                 "weight": run.network.packed(f"{key}.to_qkv.weight", (3 * width, width)),
+                 "bias": run.network.packed(f"{key}.to_qkv.bias", (3 * width,))}  # fmt: skip
         plan.op("gemm", roles, {"y": qkv}, activation="none")
         attended = run.scratch(f"{key}.attended", x.rate, x.picture, width)
         out = plan.view(attended.tensor, (tokens, width))

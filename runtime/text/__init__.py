@@ -3,9 +3,11 @@
 from .cache import cache_directory
 from .embed import PromptTruncated, embed_for_model, embed_prompts
 from .hash_embedding import hash_embedding
-from .spec import EncoderFiles, TextSpec, find_encoder, load_text_spec, save_text_spec
+from .spec import HASH_ENCODER, UMT5_ENCODER, EncoderFiles, TextSpec, find_encoder, load_text_spec, save_text_spec
 
 __all__ = [
+    "HASH_ENCODER",
+    "UMT5_ENCODER",
     "EncoderFiles",
     "PromptTruncated",
     "TextSpec",

@@ -11,7 +11,6 @@ that has no text encoder.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import PenstockError, os_errors_as_penstock, parse_json_object
-from ..model import MODEL_FILE, load_model
+from ..model import load_model
+from ..model_file import MODEL_FILE, read_model_file, write_model_file
 from .tokenizer import TOKENIZER_FILE
 
 UMT5_ENCODER, HASH_ENCODER = "umt5", "hash"
@@ -92,7 +92,8 @@ class TextSpec:
 
 def load_text_spec(directory: str | os.PathLike[str]) -> TextSpec | None:
     """The entry "text" of a model directory's model.json, checked; None where the model has none."""
-    data = _read_model_file(directory)
+    load_model(directory)  # refuses whatever is not a sound model.json
+    data = read_model_file(directory)
     try:
         return TextSpec.from_json(data["text"]) if "text" in data else None
     except PenstockError as error:
@@ -101,12 +102,8 @@ def load_text_spec(directory: str | os.PathLike[str]) -> TextSpec | None:
 
 def save_text_spec(directory: str | os.PathLike[str], spec: TextSpec) -> None:
     """Set the entry "text" of an existing model.json; everything else in it stays. Replaced as a whole, never half."""
-    file = Path(directory) / MODEL_FILE
-    data = {**_read_model_file(directory), "text": spec.to_json()}
-    temporary = file.with_name(f".{MODEL_FILE}.text.part")
-    with os_errors_as_penstock(file, "write"):
-        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
+    load_model(directory)
+    write_model_file(directory, {**read_model_file(directory), "text": spec.to_json()})
 
 
 def find_encoder(path: str | os.PathLike[str]) -> EncoderFiles:
@@ -179,10 +176,3 @@ def _is_inside(name: Any) -> bool:
         return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
-
-
-def _read_model_file(directory: str | os.PathLike[str]) -> dict[str, Any]:
-    load_model(directory)  # refuses whatever is not a sound model.json
-    file = Path(directory) / MODEL_FILE
-    with os_errors_as_penstock(file, "read"):
-        return parse_json_object(file.read_bytes(), str(file))

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from penstock.runtime.config import Config
-from penstock.runtime.model import DitSpec, ModelSpec
+from penstock.runtime.dit_spec import DitSpec
+from penstock.runtime.model import ModelSpec
 from penstock.runtime.models.stream import denoising_plan
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from penstock.kernels.reference import INPUT_NOISE, RENOISE, philox_normals
 from penstock.runtime.config import Config
-from penstock.runtime.model import DitSpec
+from penstock.runtime.dit_spec import DitSpec
 from penstock.runtime.schedule import sigma_of
 
 THETA = 10000.0

@@ -19,16 +19,21 @@ from penstock.runtime.safetensors_io import TensorInfo
 
 @dataclass
 class RandomCoder:
-    """Weights by their original names, float32; stands in for the WeightSet of a model directory."""
+    """Weights by their original names, float32; stands in for the WeightSet of a model directory.
 
+    ``model``: the component that they belong to, "vae" or "taehv".
+    """
+
+    model: str
     weights: dict[str, Tensor]
     infos: dict[str, TensorInfo] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.infos = {name: TensorInfo.of(name, "F32", tuple(w.shape)) for name, w in self.weights.items()}
+        keys = {f"{self.model}.{name}": tuple(weight.shape) for name, weight in self.weights.items()}
+        self.infos = {key: TensorInfo.of(key, "F32", shape) for key, shape in keys.items()}
 
     @classmethod
-    def draw(cls, shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> RandomCoder:
+    def draw(cls, model: str, shapes: Mapping[str, tuple[int, ...]], rng: np.random.Generator) -> RandomCoder:
         """Convolutions keep the scale of their input; biases and gammas are large enough for each of them to show."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         weights = {}
@@ -37,10 +42,10 @@ class RandomCoder:
             kind = name.rpartition(".")[2]
             scale = 1 / math.sqrt(math.prod(shape[1:])) if kind == "weight" else 0.2
             weights[name] = scale * values + (kind == "gamma")
-        return cls(weights)
+        return cls(model, weights)
 
     def raw(self, key: str) -> np.ndarray:
-        return self.weights[key].numpy().reshape(-1).view(np.uint8)
+        return self.weights[key.removeprefix(f"{self.model}.")].numpy().reshape(-1).view(np.uint8)
 
     def session(self, plan: Plan, threads: int = 2) -> Session:
         return Engine.create(plan, packed_weights(plan, self), device="cpu", threads=threads).session()

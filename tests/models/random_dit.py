@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from penstock.runtime.config import Config
+from penstock.runtime.dit_spec import DitSpec, dit_parameters
 from penstock.runtime.engine import Engine
-from penstock.runtime.model import DitSpec, ModelSpec, dit_parameters
+from penstock.runtime.model import ModelSpec
 from penstock.runtime.models.stream import denoising_plan
 from penstock.runtime.pack import packed_weights
 from penstock.runtime.safetensors_io import TensorInfo
@@ -30,7 +31,8 @@ class RandomDit:
     infos: dict[str, TensorInfo] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.infos = {name: TensorInfo.of(name, "F32", tuple(w.shape)) for name, w in self.weights.items()}
+        keys = {f"dit.{name}": tuple(weight.shape) for name, weight in self.weights.items()}
+        self.infos = {key: TensorInfo.of(key, "F32", shape) for key, shape in keys.items()}
 
     @classmethod
     def draw(cls, spec: DitSpec, rng: np.random.Generator) -> RandomDit:
@@ -45,7 +47,7 @@ class RandomDit:
         return cls(spec, weights)
 
     def raw(self, key: str) -> np.ndarray:
-        return self.weights[key].numpy().reshape(-1).view(np.uint8)
+        return self.weights[key.removeprefix("dit.")].numpy().reshape(-1).view(np.uint8)
 
     def engine(self, config: Config, threads: int = 2) -> Engine:
         plan = denoising_plan(ModelSpec("random", self.spec), config)

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from penstock.runtime.config import Config
+from penstock.runtime.dit_spec import DitSpec
 from penstock.runtime.engine import Session
-from penstock.runtime.model import DitSpec
 from tests.helpers import assert_accurate, normal, relative_l2
 from tests.models.block_causal import BlockCausalDit, ClipDenoiser
 from tests.models.random_dit import RandomDit, prompt

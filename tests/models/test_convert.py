@@ -14,8 +14,9 @@ from diffusers import WanTransformer3DModel
 from safetensors.torch import load_file, save_file
 
 from penstock.runtime.convert import convert
+from penstock.runtime.dit_spec import DitSpec, dit_parameters
 from penstock.runtime.errors import PenstockError
-from penstock.runtime.model import DitSpec, ModelDir, dit_parameters, load_model
+from penstock.runtime.model import ModelDir, load_model
 from penstock.runtime.wan_keys import to_diffusers_key
 
 State = dict[str, torch.Tensor]
@@ -77,7 +78,7 @@ def test_every_pickle_nesting_gives_the_same_bits(tmp_path: Path, nesting: str) 
     assert model == load_model(tmp_path / "out") and model.spec.dit == SPEC and model.spec.name == "model"
     assert_same_bits(model, state)
     with model.open_weights() as weights:
-        assert torch.from_numpy(weights.numpy("head.head.weight")).equal(state["head.head.weight"].float())
+        assert torch.from_numpy(weights.numpy("dit.head.head.weight")).equal(state["head.head.weight"].float())
 
 
 def test_pickles_of_old_torch_and_mixed_dtypes(tmp_path: Path) -> None:

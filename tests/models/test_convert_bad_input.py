@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from penstock.runtime.convert import convert
+from penstock.runtime.dit_spec import DitSpec, dit_parameters
 from penstock.runtime.errors import PenstockError
-from penstock.runtime.model import DitSpec, dit_parameters
 from penstock.runtime.wan_keys import to_diffusers_key
 
 State = dict[str, torch.Tensor]

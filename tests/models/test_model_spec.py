@@ -13,20 +13,12 @@ import pytest
 import torch
 from diffusers import WanTransformer3DModel
 
+from penstock.runtime.dit_spec import DitSpec, dit_parameters
 from penstock.runtime.errors import PenstockError
-from penstock.runtime.model import (
-    PRESETS,
-    DitSpec,
-    ModelSpec,
-    dit_parameters,
-    load_model,
-    prepare_model_dir,
-    preset,
-    save_model_spec,
-    weight_problems,
-)
+from penstock.runtime.model import PRESETS, ModelSpec, load_model, prepare_model_dir, preset, save_model_spec
 from penstock.runtime.safetensors_io import TensorInfo, write_safetensors
 from penstock.runtime.wan_keys import to_wan_key
+from penstock.runtime.weights import weight_problems
 
 SMALL = DitSpec(dim=8, ffn_dim=12, heads=2, layers=2, text_len=4, text_dim=6, freq_dim=4)
 
@@ -46,7 +38,7 @@ def small_dir(tmp_path: Path) -> Path:
     (tmp_path / "more").mkdir()
     write_weights(tmp_path / "a.safetensors", {name: shapes[name] for name in names[:20]})
     write_weights(tmp_path / "more" / "b.safetensors", {name: shapes[name] for name in names[20:]})
-    save_model_spec(tmp_path, ModelSpec("small", SMALL), ["a.safetensors", "more/b.safetensors"])
+    save_model_spec(tmp_path, ModelSpec("small", SMALL), {"dit": ["a.safetensors", "more/b.safetensors"]})
     return tmp_path
 
 
@@ -144,8 +136,8 @@ def test_a_bad_dimension_is_named(changes: dict[str, Any], message: str, small_d
 def test_a_spec_survives_json(spec: ModelSpec, tmp_path: Path) -> None:
     assert ModelSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     unusual = ModelSpec("μ", replace(spec.dit, eps=1e-5, in_channels=36, out_channels=8, text_len=77))
-    assert save_model_spec(tmp_path, unusual, ["w.safetensors"]) == load_model(tmp_path)
-    assert load_model(tmp_path).spec == unusual and load_model(tmp_path).weight_files == ("w.safetensors",)
+    assert save_model_spec(tmp_path, unusual, {"dit": ["w.safetensors"]}) == load_model(tmp_path)
+    assert load_model(tmp_path).spec == unusual and load_model(tmp_path).weight_files == {"dit": ("w.safetensors",)}
     data = json.loads((tmp_path / "model.json").read_text())
     assert data["format"] == "penstock-model" and data["version"] == 1 and data["name"] == "μ"
     fields = {**asdict(unusual.dit), "patch": [1, 2, 2]}
@@ -154,18 +146,18 @@ def test_a_spec_survives_json(spec: ModelSpec, tmp_path: Path) -> None:
 
 
 def test_weights_are_one_mapping_over_all_files(small_dir: Path) -> None:
-    edit(small_dir, vae={"architecture": "unknown here"}, note="kept out of the way")
+    edit(small_dir, note="kept out of the way")
     model = load_model(small_dir)
     with model.open_weights() as weights:
-        assert weights.infos.keys() == dit_parameters(SMALL).keys()
-        for index, (key, shape) in enumerate(dit_parameters(SMALL).items()):
-            position = index if index < 20 else index - 20
+        assert weights.infos.keys() == {f"dit.{key}" for key in dit_parameters(SMALL)}
+        for index, (name, shape) in enumerate(dit_parameters(SMALL).items()):
+            key, position = f"dit.{name}", index if index < 20 else index - 20
             np.testing.assert_array_equal(weights.numpy(key), np.full(shape, position, np.float32), strict=True)
             assert weights.raw(key).nbytes == weights.infos[key].nbytes == 4 * math.prod(shape)
         with pytest.raises(PenstockError, match=r"weights: there is no tensor 'x'"):
             weights.raw("x")
     with pytest.raises(PenstockError, match=r"is closed"):
-        weights.numpy("head.modulation")
+        weights.numpy("dit.head.modulation")
 
 
 @pytest.mark.parametrize(
@@ -232,14 +224,14 @@ def test_every_problem_of_the_weights_is_listed(small_dir: Path) -> None:
         load_model(small_dir).open_weights()
     assert str(caught.value).splitlines() == [
         "weights of model 'small': 3 problems:",
-        "  missing: blocks.1.norm3.bias [8]",
-        "  head.head.bias: expected shape [64], got [65]",
-        "  unexpected: 'extra.weight' [3]",
+        "  missing: dit.blocks.1.norm3.bias [8]",
+        "  dit.head.head.bias: expected shape [64], got [65]",
+        "  unexpected: 'dit.extra.weight' [3]",
     ]
     integers = {
         name: TensorInfo.of(name, "I32" if name == "head.modulation" else "F16", s) for name, s in shapes.items()
     }
-    assert weight_problems(SMALL, integers) == ["head.modulation: expected dtype BF16 or F16 or F32, got I32"]
+    assert weight_problems(shapes, integers) == ["head.modulation: expected dtype BF16 or F16 or F32, got I32"]
 
 
 def test_a_long_list_of_problems_is_cut(small_dir: Path) -> None:
@@ -249,7 +241,7 @@ def test_a_long_list_of_problems_is_cut(small_dir: Path) -> None:
     lines = str(caught.value).splitlines()
     missing = len(dit_parameters(SMALL)) - 20
     assert lines[0] == f"weights of model 'small': {missing} problems:" and len(lines) == 22
-    assert all(line.startswith("  missing: blocks.") for line in lines[1:21])
+    assert all(line.startswith("  missing: dit.blocks.") for line in lines[1:21])
     assert lines[21] == f"  ... and {missing - 20} more"
 
 

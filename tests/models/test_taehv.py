@@ -79,7 +79,7 @@ class WholeClip:
 
 def draw(spec: TaehvSpec, rng: np.random.Generator) -> RandomCoder:
     """Random weights; the decoder's last bias centres the frames in [0, 1]."""
-    coder = RandomCoder.draw(taehv_parameters(spec), rng)
+    coder = RandomCoder.draw("taehv", taehv_parameters(spec), rng)
     coder.weights["decoder.22.bias"] += 0.5
     return coder
 

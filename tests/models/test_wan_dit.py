@@ -11,8 +11,8 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from penstock.runtime.config import Config
+from penstock.runtime.dit_spec import DitSpec
 from penstock.runtime.engine import Session
-from penstock.runtime.model import DitSpec
 from penstock.runtime.wan_keys import to_diffusers_key
 from tests.helpers import relative_l2
 from tests.models.random_dit import RandomDit, prompt

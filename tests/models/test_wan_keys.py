@@ -6,8 +6,9 @@ import pytest
 import torch
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 
+from penstock.runtime.dit_spec import dit_parameters
 from penstock.runtime.errors import PenstockError
-from penstock.runtime.model import dit_parameters, preset
+from penstock.runtime.model import preset
 from penstock.runtime.wan_keys import detect_layout, to_diffusers_key, to_wan_key
 
 

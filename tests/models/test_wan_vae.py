@@ -49,7 +49,7 @@ def diffusers_vae(spec: WanVaeSpec, coder: RandomCoder) -> AutoencoderKLWan:
 
 def draw(spec: WanVaeSpec, rng: np.random.Generator) -> RandomCoder:
     """Random weights; the decoder's last convolution is large enough for some of the frames to be clamped."""
-    coder = RandomCoder.draw(wan_vae_parameters(spec), rng)
+    coder = RandomCoder.draw("vae", wan_vae_parameters(spec), rng)
     coder.weights["decoder.head.2.weight"] *= 2
     return coder
 

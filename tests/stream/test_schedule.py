@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from penstock.runtime.config import Config
+from penstock.runtime.dit_spec import DitSpec
 from penstock.runtime.engine import Session
 from penstock.runtime.errors import PenstockError
-from penstock.runtime.model import DitSpec
 from penstock.runtime.schedule import sigma_of, sigma_table, step_list
 from tests.models.random_dit import RandomDit, prompt
 

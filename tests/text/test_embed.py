@@ -186,9 +186,16 @@ def test_several_prompts_load_the_encoder_once(
         embed_prompts(PROMPT, files)
 
 
+def synth_without_text(model: Path) -> None:
+    synth("tiny", model)
+    description = json.loads((model / "model.json").read_text())
+    del description["text"]
+    (model / "model.json").write_text(json.dumps(description))
+
+
 def test_model_directory(tmp_path: Path, encoder: Path) -> None:
     model = tmp_path / "model"
-    synth("tiny", model)
+    synth_without_text(model)
     with pytest.raises(PenstockError, match=r"expected a text encoder \(entry text of model.json\), found none"):
         embed_for_model(model, [PROMPT])
     (placeholder,) = embed_for_model(model, [PROMPT], placeholder=True)
@@ -227,7 +234,7 @@ def test_command(
     assert (result["rows"], result["text_dim"], result["tokens"]) == (6, 64, 6)
     assert read_prompt(output).embeddings.shape == (6, 64)
     assert len(list((tmp_path / "cache/penstock/prompts").iterdir())) == 1
-    synth("tiny", tmp_path / "model")
+    synth_without_text(tmp_path / "model")
     long = " ".join(["word"] * 200)
     assert run_command(tmp_path / "model", long, "-o", output, "--placeholder") == 0
     captured = capsys.readouterr()

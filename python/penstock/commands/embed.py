@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from penstock.runtime.model import MODEL_FILE
+    from penstock.runtime.model_file import MODEL_FILE
     from penstock.runtime.prompt import write_prompt
     from penstock.runtime.text import PromptTruncated, cache_directory, embed_for_model, embed_prompts, find_encoder
 

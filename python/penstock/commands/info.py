@@ -9,9 +9,12 @@ from typing import Any
 
 from penstock.commands.output import bytes_text, emit
 from penstock.runtime.errors import PenstockError
-from penstock.runtime.model import MODEL_FILE, dit_parameters, load_model
+from penstock.runtime.model import load_model
+from penstock.runtime.model_file import MODEL_FILE
 from penstock.runtime.plan import Plan
+from penstock.runtime.safetensors_io import TensorCount
 from penstock.runtime.scratch import COMPUTE_BYTES, DTYPE_BYTES
+from penstock.runtime.text import load_text_spec
 
 HELP = "describe a plan, an engine directory or a model directory"
 
@@ -35,18 +38,22 @@ def run(options: argparse.Namespace) -> None:
 
 
 def describe_model(path: Path) -> tuple[dict[str, Any], str]:
-    model = load_model(path)
-    shapes = dit_parameters(model.spec.dit)
+    model, text = load_model(path), load_text_spec(path)
+    result: dict[str, Any] = {"model": model.spec.name, "components": {}, "text": text.to_json() if text else None}
+    lines = [f"model {model.spec.name}"]
     with model.open_weights() as weights:
-        dtypes = Counter(info.dtype for info in weights.infos.values())
-        size = sum(info.nbytes for info in weights.infos.values())
-        parameters = sum(info.nbytes // DTYPE_BYTES[info.dtype.lower()] for info in weights.infos.values())
-    dit = model.spec.to_json()["dit"]
-    stored = ", ".join(f"{count} {dtype}" for dtype, count in dtypes.items())
-    lines = [f"model {model.spec.name}", f"  tensors     {len(shapes)} ({stored})",
-             f"  parameters  {parameters:,}", f"  size        {bytes_text(size)}"]  # fmt: skip
-    lines += [f"  {key:<11} {value}" for key, value in dit.items()]
-    result = {"model": model.spec.name, "tensors": len(shapes), "parameters": parameters, "bytes": size, "dit": dit}
+        for component, spec in model.spec.components().items():
+            infos = [info for key, info in weights.infos.items() if key.startswith(f"{component}.")]
+            count, dtypes, fields = TensorCount.of(infos), Counter(info.dtype for info in infos), spec.to_json()
+            result["components"][component] = {**count.to_json(), "dtypes": dict(dtypes), **fields}
+            stored = ", ".join(f"{number} {dtype}" for dtype, number in dtypes.items())
+            rows = {"tensors": f"{count.tensors} ({stored})", "parameters": f"{count.parameters:,}",
+                    "size": bytes_text(count.bytes), **fields}  # fmt: skip
+            lines += ["", component, *(f"  {key:<12} {value}" for key, value in rows.items())]
+        total = TensorCount.of(weights.infos.values())
+    result |= total.to_json()
+    lines += ["", "text", *(f"  {key:<12} {value}" for key, value in (result["text"] or {"encoder": "none"}).items())]
+    lines += ["", f"in all: {total.parameters:,} parameters, {bytes_text(total.bytes)}"]
     return result, "\n".join(lines)
 
 

@@ -1,4 +1,7 @@
-"""Write random weights of a preset's real shapes: for tests, benchmarks and trying things out."""
+"""Write a model directory with random weights of a preset's real shapes: for tests, benchmarks and trying things out.
+
+It gets the DiT, the Wan VAE and TAEHV; the preset tiny also a placeholder text encoder.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from penstock.commands.output import ProgressBar, bytes_text, emit
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import PRESETS
 
-HELP = "write random weights of a preset's real shapes"
+HELP = "write a model directory (DiT, Wan VAE, TAEHV) with random weights of a preset's real shapes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +31,10 @@ def run(options: argparse.Namespace) -> None:
         report = synth(options.preset, options.model, options.seed, options.dry_run, options.dtype, bar.update)
     where = "dry run" if options.dry_run else str(report.path)
     emit(
-        {"preset": options.preset, "tensors": report.tensors, "parameters": report.parameters, "bytes": report.bytes,
+        {"preset": options.preset, **report.total.to_json(),
+         "components": {component: count.to_json() for component, count in report.components.items()},
          "model": None if options.dry_run else str(report.path)},
         options.json,
-        f"{options.preset}: {report.tensors} tensors, {report.parameters:,} parameters, "
-        f"{bytes_text(report.bytes)} ({where})",
+        "\n".join(f"{name:<8} {count.tensors:>5} tensors, {count.parameters:>14,} parameters, {bytes_text(count.bytes)}"
+                  for name, count in {**report.components, "in all": report.total}.items()) + f" ({where})",
     )  # fmt: skip
