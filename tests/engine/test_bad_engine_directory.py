@@ -141,6 +141,10 @@ def test_unexpected_weights_are_listed(engine_dir: Path) -> None:
 # ---- plan.json
 
 
+def step(plan: dict, name: str) -> dict:
+    return next(field for field in plan["step_state"] if field["name"] == name)
+
+
 def first_op(plan: dict, op: str, phase: str = "denoise") -> dict:
     return next(o for o in plan["phases"][phase] if o["op"] == op)
 
@@ -159,7 +163,7 @@ def first_op(plan: dict, op: str, phase: str = "denoise") -> dict:
         (lambda p: p["tensors"].append(dict(tensor(p, "x"))), "'x' twice"),
         (lambda p: p.update(scratch_size=40000), "leaves the scratch arena|offset"),
         (lambda p: p["step_state"][0].update(init=[1, 2, 3]), "init"),
-        (lambda p: p["step_state"][-1].update(init=[0.5]), "integer"),
+        (lambda p: step(p, "chunk").update(init=[0.5]), "integer"),
         (lambda p: first_op(p, "gemm").update(op="gem"), r"denoise\[\d+\].*unknown op 'gem'"),
         (lambda p: first_op(p, "gemm")["inputs"].pop("weight"), r"denoise\[\d+\].*weight.*missing"),
         (lambda p: first_op(p, "gemm")["inputs"].update(weigth="rope"), "weigth"),

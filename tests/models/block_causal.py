@@ -160,23 +160,26 @@ class ClipDenoiser:
     def __init__(self, dit: BlockCausalDit, seed: int = 0):
         self.dit, self.config, self.seed = dit, dit.config, seed
 
-    def denoise(self, chunk: int, latents: Tensor, noise_scale: float, noise: Tensor | None) -> list[Tensor]:
-        """x0 of every step. latents [F, C, h, w]; noise [steps, F, C, h, w]: the input draw, then the re-noise draws,
+    def denoise(self, chunk: int, latents: Tensor, noise_scale: float, noise: Tensor | None,
+                first_timestep: float | None = None) -> list[Tensor]:  # fmt: skip
+        """x0 of every pass. latents [F, C, h, w]; noise [passes, F, C, h, w]: the input draw, then the re-noise draws,
 
         or None for Philox noise. Chunk 0 is the first chunk, whose passes all use one history that is then shared.
+        first_timestep stands in for the schedule's first entry.
         """
         config, dtype = self.config, self.dit.dtype
         latents = latents.to(dtype)
         draws = [self.draw(chunk, step, latents) if noise is None else noise[step].to(dtype)
-                 for step in range(config.steps)]  # fmt: skip
-        sigmas = [sigma_of(timestep) for timestep in config.schedule]
+                 for step in range(config.passes)]  # fmt: skip
+        schedule = config.schedule if first_timestep is None else (first_timestep, *config.schedule[1:])
+        sigmas = [sigma_of(timestep) for timestep in schedule]
         first_frame = config.first_latents + (chunk - 1) * config.chunk_latents if chunk else 0
         x = noise_scale * draws[0] + (1 - noise_scale) * latents
         results = []
-        for step, timestep in enumerate(config.schedule):
+        for step, timestep in enumerate(schedule):
             history = step if chunk and config.cache_slots > 1 else 0
             results.append(x - sigmas[step] * self.dit.forward(x, timestep, first_frame, history))
-            if step + 1 < config.steps:
+            if step + 1 < config.passes:
                 x = (1 - sigmas[step + 1]) * results[-1] + sigmas[step + 1] * draws[step + 1]
         if chunk == 0:
             self.dit.share_history(config.cache_slots)

@@ -9,7 +9,7 @@ from penstock.runtime.config import CODERS, DECODERS, HISTORIES, LATENT_NORMS, M
 from penstock.runtime.errors import PenstockError
 
 # Option → field of Config; what is not given keeps the configuration's own default.
-_FIELDS = ("steps", "mode", "history", "encoder", "decoder", "latent_norm", "noise_scale", 
+_FIELDS = ("steps", "mode", "history", "encoder", "decoder", "latent_norm", "noise_scale",
            "cache_frames", "sink_frames", "refresh_frames")  # fmt: skip
 
 
