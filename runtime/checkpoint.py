@@ -19,7 +19,7 @@ from .errors import PenstockError, listing, os_errors_as_penstock, parse_json_ob
 from .safetensors_io import CHUNK_BYTES, Buffer, TensorFile, TensorInfo
 
 _NESTS = ("generator", "generator_ema", "state_dict")  # in the order of preference
-_STEM = "diffusion_pytorch_model"
+WEIGHTS_STEM = "diffusion_pytorch_model"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def open_checkpoint(src: str | os.PathLike[str]) -> Checkpoint:
     """Open a .pt or .pth pickle, a .safetensors file, or a directory with diffusion_pytorch_model*.safetensors.
 
     A pickle holds a state dict, at the top or under "generator", "generator_ema" or "state_dict" (the first found). A
-    directory holds one file, or shards and their index, either itself or in a folder `transformer`.
+    directory holds one file, or shards and their index.
     Raises PenstockError where it is none of these, is damaged, or would need code to be run.
     """
     path = Path(src)
@@ -56,20 +56,19 @@ def open_checkpoint(src: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _open_directory(path: Path) -> Checkpoint:
-    for folder in (path, path / "transformer"):
-        indexes = sorted(folder.glob(f"{_STEM}*.safetensors.index.json"))
-        files = sorted(folder.glob(f"{_STEM}*.safetensors"))
-        if len(indexes) == 1:
-            return _open_indexed(indexes[0])
-        plain = folder / f"{_STEM}.safetensors"
-        if not indexes and plain in files:
-            return _open_files([plain], folder)
-        if indexes or len(files) > 1:
-            names = ", ".join(file.name for file in indexes or files[:5])
-            raise PenstockError(f"{folder}: expected one set of weights, found several: {names}; name one file")
-        if files:
-            return _open_files(files, folder)
-    raise PenstockError(f"{path}: expected {_STEM}*.safetensors in it or in its folder transformer, found none")
+    indexes = sorted(path.glob(f"{WEIGHTS_STEM}*.safetensors.index.json"))
+    files = sorted(path.glob(f"{WEIGHTS_STEM}*.safetensors"))
+    if len(indexes) == 1:
+        return _open_indexed(indexes[0])
+    plain = path / f"{WEIGHTS_STEM}.safetensors"
+    if not indexes and plain in files:
+        return _open_files([plain], path)
+    if indexes or len(files) > 1:
+        names = ", ".join(file.name for file in indexes or files[:5])
+        raise PenstockError(f"{path}: expected one set of weights, found several: {names}; name one file")
+    if not files:
+        raise PenstockError(f"{path}: expected {WEIGHTS_STEM}*.safetensors or a folder transformer or vae, found none")
+    return _open_files(files, path)
 
 
 def _open_indexed(index: Path) -> Checkpoint:

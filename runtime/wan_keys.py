@@ -7,10 +7,7 @@ that of `WanTransformer3DModel`. Shapes are the same in both, so renaming is all
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Literal
-
-from .errors import PenstockError
 
 Layout = Literal["wan", "diffusers"]
 
@@ -47,22 +44,6 @@ _IN_A_BLOCK = (
 )
 _MODEL_PREFIX = "model."
 _BLOCK_KEY = re.compile(r"(blocks\.[0-9]+\.)(.+)", re.DOTALL)
-# A key part that only this layout has.
-_MARKS: dict[Layout, re.Pattern[str]] = {
-    "diffusers": re.compile(r"^condition_embedder\.|^proj_out\.|\.attn[12]\.to_"),
-    "wan": re.compile(r"^(model\.)?(text_embedding\.|time_embedding\.|head\.|blocks\.[0-9]+\.(self|cross)_attn\.)"),
-}
-
-
-def detect_layout(keys: Iterable[str]) -> Layout:
-    """The layout that more of the keys belong to; PenstockError where no key belongs to either."""
-    keys = list(keys)
-    counts = {layout: sum(mark.search(key) is not None for key in keys) for layout, mark in _MARKS.items()}
-    layout = max(counts, key=lambda name: counts[name])
-    if not counts[layout]:
-        found = f"{len(keys)} others, such as {keys[0]!r:.80}" if keys else "none"
-        raise PenstockError(f"expected the keys of a Wan DiT in the original or the diffusers layout, got {found}")
-    return layout
 
 
 def to_wan_key(layout: Layout, key: str) -> str | None:

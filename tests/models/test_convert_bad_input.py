@@ -80,7 +80,7 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path, zip
     [
         ([1, 2], "expected a state dict at the top, got list"),
         ({"generator": 3}, "expected a state dict at 'generator', got int"),
-        ({}, "expected the keys of a Wan DiT in the original or the diffusers layout, got none"),
+        ({}, "expected the keys of a Wan DiT, a Wan VAE or a TAEHV, got none"),
         ({"encoder.conv1.weight": torch.zeros(1)}, "got 1 others, such as 'encoder.conv1.weight'"),
         ({"head.head.bias": torch.zeros(4)}, "missing: patch_embedding.weight, which the dimensions"),
         ({**wan_state(), "model.head.modulation": torch.zeros(1)}, "'head.modulation' are the same weight"),

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLWan
 
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.vae_spec import TaehvSpec, WanVaeSpec, taehv_parameters, wan_vae_parameters
-from penstock.runtime.wan_vae_keys import to_diffusers_key
+from penstock.runtime.wan_vae_keys import to_diffusers_key, to_wan_key
 
 SPECS = [
     WanVaeSpec(),
@@ -102,9 +102,28 @@ def test_diffusers_has_the_same_tensors_under_its_names() -> None:
     spec = WanVaeSpec(base_dim=8)
     expected = {name: tuple(values.shape) for name, values in AutoencoderKLWan(base_dim=8).state_dict().items()}
     assert {to_diffusers_key(key): shape for key, shape in wan_vae_parameters(spec).items()} == expected
+    assert {to_wan_key(name): shape for name, shape in expected.items()} == wan_vae_parameters(spec)
 
 
 @pytest.mark.parametrize("key", ["", "conv3.weight", "encoder.conv2.weight", "encoder.middle.3.norm.gamma",
                                  "encoder.downsamples.x.residual.0.gamma", "conv1", "encoder.conv1.scale"])  # fmt: skip
 def test_foreign_keys_have_no_name(key: str) -> None:
     assert to_diffusers_key(key) is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "conv3.weight",
+        "encoder.middle.0.norm.gamma",
+        "encoder.mid_block.resnets.2.norm1.gamma",
+        "encoder.mid_block.norm.gamma",
+        "decoder.up_blocks.0.resnets.3.norm1.gamma",
+        "decoder.up_blocks.0.upsamplers.1.resample.1.bias",
+        "conv_in.weight",
+        "encoder.conv_in",
+    ],
+)
+def test_keys_foreign_to_diffusers_have_no_name(key: str) -> None:
+    assert to_wan_key(key) is None

@@ -8,8 +8,9 @@ from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffu
 
 from penstock.runtime.dit_spec import dit_parameters
 from penstock.runtime.errors import PenstockError
+from penstock.runtime.layouts import detect_layout
 from penstock.runtime.model import preset
-from penstock.runtime.wan_keys import detect_layout, to_diffusers_key, to_wan_key
+from penstock.runtime.wan_keys import to_diffusers_key, to_wan_key
 
 
 def test_the_names_are_those_diffusers_gives() -> None:
@@ -21,7 +22,7 @@ def test_the_names_are_those_diffusers_gives() -> None:
     for key, name in names.items():
         assert to_diffusers_key(key) == name
         assert to_wan_key("diffusers", name) == key
-    assert detect_layout(keys) == "wan" and detect_layout(theirs) == "diffusers"
+    assert detect_layout(keys) == "wan dit" and detect_layout(theirs) == "diffusers dit"
 
 
 def test_the_norm_before_cross_attention_and_both_tables_are_renamed() -> None:
@@ -41,7 +42,7 @@ def test_the_norm_before_cross_attention_and_both_tables_are_renamed() -> None:
 
 def test_layouts() -> None:
     assert to_wan_key("wan", "model.head.modulation") == to_wan_key("wan", "head.modulation") == "head.modulation"
-    assert detect_layout(["model.blocks.0.self_attn.q.weight"]) == detect_layout(["head.head.bias"]) == "wan"
+    assert detect_layout(["model.blocks.0.self_attn.q.weight"]) == detect_layout(["head.head.bias"]) == "wan dit"
     with pytest.raises(PenstockError, match=r"got 1 others, such as 'conv1.weight'"):
         detect_layout(["conv1.weight"])
     with pytest.raises(PenstockError, match=r"got none"):
