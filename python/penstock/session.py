@@ -59,6 +59,8 @@ class Session(Stages):
         [passes, latents, 16, height/8, width/8] for the next chunk, in the draw order of spec 4.5 (the input's noise,
         then that of each re-noising); the frames must then complete exactly that chunk.
         """
+        if not self.config.encodes:
+            raise PenstockError("push: this configuration takes no frames")
         core = self._drive("frames")
         array = as_frames(frames, self.height, self.width)
         if noise is None:

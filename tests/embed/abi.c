@@ -37,6 +37,8 @@ static void check_nulls(void) {
   penstock_session* session = NULL;
   float value = 0;
   uint64_t bytes;
+  int64_t count;
+  uint8_t pixel;
   expect(penstock_engine_open(NULL, NULL, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "open null directory");
   expect(penstock_engine_open("x", NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "open null result");
   expect(penstock_engine_create(NULL, 0, NULL, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "create null plan");
@@ -50,6 +52,14 @@ static void check_nulls(void) {
   expect(penstock_session_run(NULL, "go") == PENSTOCK_ERR_INVALID_ARGUMENT, "run null session");
   expect(penstock_session_reset(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "reset null session");
   expect(penstock_session_set_prompt(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "prompt of null session");
+  expect(penstock_session_push(NULL, (const uint8_t*)"", 1) == PENSTOCK_ERR_INVALID_ARGUMENT, "push null session");
+  expect(penstock_session_generate(NULL, 1) == PENSTOCK_ERR_INVALID_ARGUMENT, "generate null session");
+  expect(penstock_session_flush(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "flush null session");
+  expect(penstock_session_available(NULL, &count) == PENSTOCK_ERR_INVALID_ARGUMENT, "available null session");
+  expect(penstock_session_pull(NULL, &pixel, 1, &count) == PENSTOCK_ERR_INVALID_ARGUMENT, "pull null session");
+  expect(penstock_session_get_stats(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "stats of null session");
+  expect(penstock_session_get_phase_stats(NULL, "go", NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "phase of null session");
+  penstock_phase_stats_init(NULL);
   expect(penstock_query_system(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "query null");
   penstock_engine_params_init(NULL);
   penstock_system_info_init(NULL);
@@ -127,6 +137,20 @@ static void check_engine(void) {
   penstock_session_stats_init(&stats);
   expect(penstock_session_get_stats(session, &stats) == PENSTOCK_OK, "stats");
   expect(stats.phases_run == 1 && stats.graph_replays == 0, "stats count phases");
+  expect(stats.frames_in == 0 && stats.frames_out == 0 && stats.chunks == 0, "no frames");
+  penstock_phase_stats phase;
+  penstock_phase_stats_init(&phase);
+  expect(penstock_session_get_phase_stats(session, "go", &phase) == PENSTOCK_OK && phase.runs == 1, "phase stats");
+  expect(phase.total_ms == phase.last_ms && phase.last_ms == stats.last_phase_ms, "one run, one time");
+  expect(penstock_session_get_phase_stats(session, "stop", &phase) == PENSTOCK_ERR_INVALID_ARGUMENT, "no such phase");
+  int64_t count = 7;
+  uint8_t pixel[3] = {0, 0, 0};
+  expect(penstock_session_push(session, pixel, 1) == PENSTOCK_ERR_UNSUPPORTED, "push without video phases");
+  expect(strstr(penstock_last_error(), "no video phases") != NULL, "push says why");
+  expect(penstock_session_pull(session, pixel, 1, &count) == PENSTOCK_ERR_UNSUPPORTED, "pull without video phases");
+  expect(penstock_session_flush(session) == PENSTOCK_ERR_UNSUPPORTED, "flush without video phases");
+  expect(penstock_session_available(session, &count) == PENSTOCK_OK && count == 0, "nothing is available");
+  expect(penstock_session_available(session, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "available to null");
   penstock_session_free(session);
 }
 
