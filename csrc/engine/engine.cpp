@@ -36,7 +36,7 @@ void Engine::set_weight(std::string_view name, DType dtype, const Shape& shape, 
   if (index < 0 || plan_.tensors[index].kind != TensorKind::kWeight)
     fail(PENSTOCK_ERR_BAD_WEIGHTS, "the plan has no weight ", quoted(name));
   const PlanTensor& tensor = plan_.tensors[index];
-  const bool floating = dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+  const bool floating = is_floating(dtype);
   const DType target = resolve(tensor.dtype);
   if (shape != tensor.shape || (dtype != target && !floating))
     fail(PENSTOCK_ERR_BAD_WEIGHTS, "weight ", quoted(name), ": expected ", shape_text(tensor.shape), " ",

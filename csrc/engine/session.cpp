@@ -151,8 +151,8 @@ void Session::set_prompt(DType dtype, const Shape& shape, const void* embeddings
   if (input < 0 || length < 0 || plan.tensors[input].shape.size() != 2 || plan.tensors[length].dtype != DType::kI32)
     fail(PENSTOCK_ERR_UNSUPPORTED, "this plan takes no prompt");
   const PlanTensor& target = plan.tensors[input];
-  const bool floating = dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
-  if (!floating || shape.size() != 2 || shape[0] < 0 || shape[0] > target.shape[0] || shape[1] != target.shape[1])
+  if (!is_floating(dtype) || shape.size() != 2 || shape[0] < 0 || shape[0] > target.shape[0] ||
+      shape[1] != target.shape[1])
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "prompt embeddings: expected [rows <= ", target.shape[0], ", ", target.shape[1],
          "] f32, bf16 or f16, got ", shape_text(shape), " ", dtype_name(dtype));
   std::vector<char> padded(engine_->tensor_bytes(target));

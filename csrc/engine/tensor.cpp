@@ -102,8 +102,6 @@ void store(DType dtype, void* target, int64_t i, float value) {
     store_as(target, i, dtype == DType::kBF16 ? bf16_from_f32(value) : f16_from_f32(value));
 }
 
-bool is_float(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16; }
-
 }  // namespace
 
 size_t dtype_size(DType dtype) { return row(dtype).size; }
@@ -141,13 +139,15 @@ std::optional<int64_t> element_count(const Shape& shape) {
   return count;
 }
 
+bool is_floating(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16; }
+
 void convert_elements(DType from, const void* source, DType to, void* target, int64_t count) {
   if (count == 0) return;  // memcpy must not be given the null pointer of an empty tensor
   if (from == to) {
     std::memcpy(target, source, static_cast<size_t>(count) * dtype_size(from));
     return;
   }
-  if (!is_float(from) || !is_float(to))
+  if (!is_floating(from) || !is_floating(to))
     fail(PENSTOCK_ERR_UNSUPPORTED, "cannot convert ", dtype_name(from), " to ", dtype_name(to));
   if (from == DType::kBF16 && to == DType::kF32) {  // the common case: every published checkpoint on the CPU backend
     for (int64_t i = 0; i < count; ++i)

@@ -28,6 +28,9 @@ std::string shape_text(const Shape& shape);  // "[2, 1560, 256]"
 // Elements of a shape; nullopt for a negative dimension or more than 2^48 elements, which no device holds.
 std::optional<int64_t> element_count(const Shape& shape);
 
+// f32, bf16 or f16; not kCompute, which a backend resolves.
+bool is_floating(DType dtype);
+
 // Converts floating-point elements between f32, bf16 and f16 (round to nearest even); equal types are copied.
 void convert_elements(DType from, const void* source, DType to, void* target, int64_t count);
 
