@@ -13,6 +13,7 @@ VAE_STRIDE = 8  # pixels per latent row or column
 PATCH = 2  # latent rows or columns per token
 MODES = ("stream_batch", "sequential")
 HISTORIES = ("shared", "per_step")
+CACHE_POLICIES = ("sink", "streamdiffusionv2")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Config:
     (history ``shared``) or one per step (``per_step``). chunk_latents, first_latents: latent frames per chunk and in
     the first chunk. cache_frames, sink_frames: latent frames in the rolling cache, and how many of them are pinned.
     refresh_frames: position at which the rotary positions start again behind the cache (spec 2.6).
+    cache_policy: where chunks go in a full cache; ``sink`` keeps the sinks and replaces the oldest of the others,
+    ``streamdiffusionv2`` does what the published code does, quirks included (spec 2.5.3). sink_threshold: a sink gives
+    way to a chunk of one frame that resembles all sinks less than this, by the cosine of their keys and values;
+    -1: never.
     """
 
     height: int = 480
@@ -38,6 +43,8 @@ class Config:
     cache_frames: int = 6
     sink_frames: int = 3
     refresh_frames: int = 50
+    cache_policy: str = "sink"
+    sink_threshold: float = 0.2
     noise_scale: float = 0.8
     schedule: tuple[int, ...] = field(init=False)
 
@@ -52,10 +59,16 @@ class Config:
             raise PenstockError(f"mode: expected one of {', '.join(MODES)}, got {self.mode!r}")
         if self.history not in HISTORIES:
             raise PenstockError(f"history: expected one of {', '.join(HISTORIES)}, got {self.history!r}")
+        if self.cache_policy not in CACHE_POLICIES:
+            expected = ", ".join(CACHE_POLICIES)
+            raise PenstockError(f"cache_policy: expected one of {expected}, got {self.cache_policy!r}")
+        if not -1.0 <= self.sink_threshold <= 1.0:
+            raise PenstockError(f"sink_threshold: expected a cosine, -1 to 1, got {self.sink_threshold}")
         if not 0.0 <= self.noise_scale <= 1.0:
             raise PenstockError(f"noise_scale: expected 0 to 1, got {self.noise_scale}")
         object.__setattr__(self, "schedule", step_list(self.steps, self.timesteps))
         self._check_cache()
+        self._check_placement()
 
     def _check_cache(self) -> None:
         chunk, first, cache, sinks = self.chunk_latents, self.first_latents, self.cache_frames, self.sink_frames
@@ -70,6 +83,29 @@ class Config:
             raise PenstockError(
                 f"cache_frames {cache}, sink_frames {sinks}: chunks of {chunk} frames would wrap in the rolling part"
             )
+
+    def _check_placement(self) -> None:
+        """What the cache policies need of the first chunk, in a cache that is otherwise possible."""
+        chunk, first, cache = self.chunk_latents, self.first_latents, self.cache_frames
+        if self.cache_policy == "sink":
+            if self.adaptive_sinks and first >= cache:
+                raise PenstockError(
+                    f"first_latents: expected at most {cache - 1} with {cache} cache frames and adaptive sinks "
+                    f"(sink_threshold {self.sink_threshold}), got {first}"
+                )
+            return
+        # The published queue is empty once the cache is full, or begins before the cache does.
+        queued = first + 2 * chunk <= cache or self.sink_frames < 2 * first <= cache
+        if first < chunk or not queued:
+            raise PenstockError(
+                f"first_latents: streamdiffusionv2 needs at least one chunk ({chunk}), and room for two more "
+                f"in the cache ({cache} frames), got {first}"
+            )
+
+    @property
+    def adaptive_sinks(self) -> bool:
+        """Whether a chunk may replace a sink."""
+        return self.sink_threshold > -1.0 and self.sink_frames > 0 and self.chunk_latents == 1
 
     @property
     def latent_height(self) -> int:

@@ -15,7 +15,7 @@ def draw(rng: np.random.Generator, slots: int, capacity: int, tokens: int, heads
 
 
 def fill_frame(rng: np.random.Generator, data: Arrays, slot: int, frame: int, cosine: float) -> None:
-    """Cache frame ``frame`` gets means whose cosines with those of the new frame, of keys and of values, average this."""
+    """Cache frame ``frame`` gets means whose cosines with the new keys and the new values average this."""
     tokens = data["k"].shape[1]
     spread = rng.uniform(-1, 1) * (1 - abs(cosine))
     for role, aim in {"k": cosine + spread, "v": cosine - spread}.items():
