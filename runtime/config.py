@@ -13,13 +13,14 @@ VAE_STRIDE = 8  # pixels per latent row or column
 PATCH = 2  # latent rows or columns per token
 MODES = ("stream_batch", "sequential")
 HISTORIES = ("shared", "per_step")
+CACHE_POLICIES = ("sink", "streamdiffusionv2")
 SOURCES = ("video", "noise")
 CODERS = ("wan", "taehv")
 DECODERS = (*CODERS, "none")
 LATENT_NORMS = ("raw", "normalized")
 LOWEST_CONTROLLED_NOISE = 0.1  # the controller takes up to 0.1 off the noise scale
 _CHOICES = {"mode": MODES, "history": HISTORIES, "source": SOURCES, "encoder": CODERS, "decoder": DECODERS,
-            "latent_norm": LATENT_NORMS}  # fmt: skip
+            "latent_norm": LATENT_NORMS, "cache_policy": CACHE_POLICIES}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Config:
     (history ``shared``) or one per step (``per_step``). chunk_latents, first_latents: latent frames per chunk and in
     the first chunk. cache_frames, sink_frames: latent frames in the rolling cache, and how many of them are pinned.
     refresh_frames: position at which the rotary positions start again behind the cache (spec 2.6).
+    cache_policy: where chunks go in a full cache; ``sink`` keeps the sinks and replaces the oldest of the others,
+    ``streamdiffusionv2`` does what the published code does, quirks included (spec 2.5.3). sink_threshold: a sink gives
+    way to a chunk of one frame that resembles all sinks less than this, by the cosine of their keys and values;
+    -1: never.
 
     source: ``video`` mixes noise into encoded frames; ``noise`` is text-to-video (see :meth:`text_to_video`). encoder,
     decoder: the video autoencoder in front and behind; decoder ``none`` leaves both out, latents go in and out.
@@ -52,6 +57,8 @@ class Config:
     cache_frames: int = 6
     sink_frames: int = 3
     refresh_frames: int = 50
+    cache_policy: str = "sink"
+    sink_threshold: float = 0.2
     source: str = "video"
     encoder: str = "wan"
     decoder: str = "wan"
@@ -71,11 +78,14 @@ class Config:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise PenstockError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r:.80}")
+        if not -1.0 <= self.sink_threshold <= 1.0:
+            raise PenstockError(f"sink_threshold: expected a cosine, -1 to 1, got {self.sink_threshold}")
         default = TEXT_TO_VIDEO_TIMESTEPS if self.source == "noise" else None
         schedule = step_list(self.steps, default if self.timesteps is None else self.timesteps)
         object.__setattr__(self, "schedule", (*schedule, CLEAN_TIMESTEP) if self.clean_context else schedule)
         self._check_noise()
         self._check_cache()
+        self._check_placement()
 
     def _check_noise(self) -> None:
         lowest = LOWEST_CONTROLLED_NOISE if self.controls_noise else 0.0
@@ -99,6 +109,24 @@ class Config:
         if (cache - sinks) % chunk or (first - sinks) % chunk:
             raise PenstockError(
                 f"cache_frames {cache}, sink_frames {sinks}: chunks of {chunk} frames would wrap in the rolling part"
+            )
+
+    def _check_placement(self) -> None:
+        """What the cache policies need of the first chunk, in a cache that is otherwise possible."""
+        chunk, first, cache = self.chunk_latents, self.first_latents, self.cache_frames
+        if self.cache_policy == "sink":
+            if self.adaptive_sinks and first >= cache:
+                raise PenstockError(
+                    f"first_latents: expected at most {cache - 1} with {cache} cache frames and adaptive sinks "
+                    f"(sink_threshold {self.sink_threshold}), got {first}"
+                )
+            return
+        # The published queue is empty once the cache is full, or begins before the cache does.
+        queued = first + 2 * chunk <= cache or self.sink_frames < 2 * first <= cache
+        if first < chunk or not queued:
+            raise PenstockError(
+                f"first_latents: streamdiffusionv2 needs at least one chunk ({chunk}), and room for two more "
+                f"in the cache ({cache} frames), got {first}"
             )
 
     @classmethod
@@ -130,6 +158,11 @@ class Config:
     def passes(self) -> int:
         """Forwards that a chunk goes through: the steps, and the clean-context pass."""
         return len(self.schedule)
+
+    @property
+    def adaptive_sinks(self) -> bool:
+        """Whether a chunk may replace a sink."""
+        return self.sink_threshold > -1.0 and self.sink_frames > 0 and self.chunk_latents == 1
 
     @property
     def latent_height(self) -> int:

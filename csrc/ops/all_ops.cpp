@@ -1,5 +1,6 @@
 // The registry of ops.
 #include "ops/advance_frames/advance_frames.h"
+#include "ops/cache_write/cache_write.h"
 #include "ops/causal_conv3d/causal_conv3d.h"
 #include "ops/cross_attention/cross_attention.h"
 #include "ops/frames_to_tensor/frames_to_tensor.h"
@@ -15,9 +16,11 @@
 #include "ops/renoise/renoise.h"
 #include "ops/replicate_slots/replicate_slots.h"
 #include "ops/ring_advance/ring_advance.h"
+#include "ops/ring_queue/ring_queue.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rms_silu/rms_silu.h"
 #include "ops/rolling_attention/rolling_attention.h"
+#include "ops/sink_refresh/sink_refresh.h"
 #include "ops/spatial_attention/spatial_attention.h"
 #include "ops/tensor_to_frames/tensor_to_frames.h"
 #include "ops/tensor_to_latents/tensor_to_latents.h"
@@ -41,6 +44,9 @@ const std::vector<OpDefinition>& all_ops() {
       {&ops::kNoiseMix, ops::noise_mix_cpu},
       {&ops::kRenoise, ops::renoise_cpu},
       {&ops::kRingAdvance, ops::ring_advance_cpu},
+      {&ops::kSinkRefresh, ops::sink_refresh_cpu},
+      {&ops::kRingQueue, ops::ring_queue_cpu},
+      {&ops::kCacheWrite, ops::cache_write_cpu},
       {&ops::kRebaseKeys, ops::rebase_keys_cpu},
       {&ops::kReplicateSlots, ops::replicate_slots_cpu},
       {&ops::kFramesToTensor, ops::frames_to_tensor_cpu},

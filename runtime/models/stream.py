@@ -11,9 +11,11 @@ Step state, all on the device (what changes from chunk to chunk; n = passes, S =
     chunk             i64 [1]            index of the newest chunk; 0 is the first
     row_chunk         i64 [S]            chunk that each slot works on
     frame_position    i32 [S]            temporal rotary position of the slot's first frame
+    rebase            i32 [S]            what the positions of the cached rolling keys move by, at a refresh
     ring_write        i32 [layers, S]    cache frame that receives the slot's chunk
     ring_length       i32 [layers, S]    cache frames that the slot attends to
-    rebase            i32 [S]            what the positions of the cached rolling keys move by, at a refresh
+
+The last two are by cache slot where a layer's keys and values decide; ``rolling_cache.py`` lists what else that takes.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from ..config import Config
 from ..model import ModelSpec
 from ..plan import Plan, PlanBuilder, Tensor
 from ..schedule import sigma_of
-from .wan_dit import Batch, WanDit
+from .batch import Batch
+from .wan_dit import WanDit
 
 
 class DenoisingStream:
@@ -34,7 +37,7 @@ class DenoisingStream:
         self.config, self.spec = config, model.dit
         name = f"{model.name} {config.height}x{config.width}, {config.steps} steps, {config.mode}"
         plan = self.plan = PlanBuilder(name, config.to_dict())
-        passes, slots, layers = config.passes, config.slots, model.dit.layers
+        passes, slots = config.passes, config.slots
         self.timestep = plan.step("timestep", "f32", (passes,), tuple(float(t) for t in config.schedule))
         self.sigma = plan.step("sigma", "f32", (passes,), tuple(sigma_of(t) for t in config.schedule))
         self.noise_scale = plan.step("noise_scale", "f32", (1,), (config.noise_scale,))
@@ -48,9 +51,7 @@ class DenoisingStream:
         self.row_chunk = plan.step("row_chunk", "i64", (slots,))
         self.frame_position = plan.step("frame_position", "i32", (slots,))
         self.rebase = plan.step("rebase", "i32", (slots,))
-        self.ring_write = plan.step("ring_write", "i32", (layers, slots))
-        self.ring_length = plan.step("ring_length", "i32", (layers, slots))
-        self.dit = WanDit(plan, self.spec, config, self.ring_write, self.ring_length, self.prompt_length)
+        self.dit = WanDit(plan, self.spec, config, self.prompt_length)
         # Encoded latents and finished ones stay on the device, where the phases of the VAE write and read them.
         declare = plan.input if config.source == "video" and not config.encodes else plan.state
         first, next_ = config.first_latents, config.chunk_latents
@@ -77,8 +78,8 @@ class DenoisingStream:
 
     def _advance_ring(self, phase: str) -> None:
         config = self.config
-        fields = {"frame_position": self.frame_position, "row_chunk": self.row_chunk,
-                  "ring_write": self.ring_write, "ring_length": self.ring_length, "rebase": self.rebase}  # fmt: skip
+        fields = {"frame_position": self.frame_position, "row_chunk": self.row_chunk, "rebase": self.rebase,
+                  **self.dit.cache.ring_advance_fields()}  # fmt: skip
         self.plan.op("ring_advance", {}, fields, {"chunk": self.chunk}, phase=phase, frames=config.chunk_latents,
                      first_frames=config.first_latents, capacity=config.cache_frames, sinks=config.sink_frames,
                      refresh=config.refresh_frames)  # fmt: skip
@@ -104,14 +105,18 @@ class DenoisingStream:
             roles["noise_given"] = self.noise_given
         plan.op("renoise", roles, {"x0": x0}, {"x": x}, advance=advance, first_step=step)
 
-    def _passes(self, x: Tensor, flow: Tensor, x0: Tensor, noise: Tensor, frames: int, per_step_cache: bool) -> None:
+    def _passes(
+        self, x: Tensor, flow: Tensor, x0: Tensor, noise: Tensor, frames: int, per_step_cache: bool,
+        first_chunk: bool = False,
+    ) -> None:  # fmt: skip
         """All passes one after the other on the chunk in ``x`` [1, F, C, h, w]; ``x0`` is the last pass's."""
         plan, passes = self.plan, self.config.passes
         for step in range(passes):
             last = step + 1 == passes
             timestep = plan.view(self.timestep, (1,), step)
-            position = plan.view(self.frame_position, (1,))
-            batch = Batch(frames, timestep, position, step if per_step_cache else 0)
+            position, chunk = plan.view(self.frame_position, (1,)), plan.view(self.row_chunk, (1,))
+            cache, revisits = (step, False) if per_step_cache else (0, step > 0)
+            batch = Batch(frames, timestep, position, chunk, cache, revisits, first_chunk)
             step_flow = flow if last else plan.scratch(f"step{step}.flow", x.shape, "f32")
             self.dit.forward(f"step{step}", x, step_flow, batch)
             step_x0 = x0 if last else plan.scratch(f"step{step}.x0", x.shape, "f32")
@@ -123,11 +128,10 @@ class DenoisingStream:
         noise = plan.input("noise_first", self._latents(self.config.passes, frames))
         x, flow = plan.scratch("x", shape, "f32"), plan.output("flow_first", shape)
         self._advance_ring("first")
+        self.dit.cache.begin_stream()
         self._noise_mix(self.latents_first, noise, x)
-        self._passes(x, flow, self.x0_first, noise, frames, per_step_cache=False)
-        if self.config.cache_slots > 1:
-            for cache in (*self.dit.k_cache, *self.dit.v_cache):
-                plan.op("replicate_slots", {}, updates={"x": cache})
+        self._passes(x, flow, self.x0_first, noise, frames, per_step_cache=False, first_chunk=True)
+        self.dit.cache.replicate()
 
     def _chunk_tensors(self) -> tuple[Tensor, Tensor]:
         noise = self.plan.input("noise", self._latents(self.config.passes, self.config.chunk_latents))
@@ -139,16 +143,18 @@ class DenoisingStream:
         noise, flow = self._chunk_tensors()
         x = plan.state("x", flow.shape, "f32")
         self._advance_ring("next")
-        self.dit.rebase_keys(self.rebase)
+        self.dit.cache.rebase(self.rebase)
         self._noise_mix(self.latents, noise, plan.view(x, (1, *x.shape[1:])))
-        self.dit.forward("batch", x, flow, Batch(self.config.chunk_latents, self.timestep, self.frame_position))
+        self.dit.forward(
+            "batch", x, flow, Batch(self.config.chunk_latents, self.timestep, self.frame_position, self.row_chunk)
+        )
         self._renoise(x, flow, self.x0, noise, "shift")
 
     def _sequential_chunk(self) -> None:
         noise, flow = self._chunk_tensors()
         x = self.plan.scratch("x", flow.shape, "f32")
         self._advance_ring("next")
-        self.dit.rebase_keys(self.rebase)
+        self.dit.cache.rebase(self.rebase)
         self._noise_mix(self.latents, noise, x)
         self._passes(x, flow, self.x0, noise, self.config.chunk_latents, self.config.history == "per_step")
 

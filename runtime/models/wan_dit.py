@@ -7,50 +7,28 @@ identical padding rows of the text are folded into one; modulation sums are made
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import prod
-
 from ..config import Config
 from ..dit_spec import DitSpec
 from ..pack import Constant, Packed
 from ..plan import PlanBuilder, Tensor
 from ..rope import POSITIONS, rope_table
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one forward works on: the step-state fields of its slots and which rolling caches they use.
-
-    timestep f32 [S]; frame_position i32 [S]; first_cache is the cache of slot 0. frames is F.
-    """
-
-    frames: int
-    timestep: Tensor
-    frame_position: Tensor
-    first_cache: int = 0
-
-    @property
-    def slots(self) -> int:
-        return self.timestep.size
+from .batch import Batch
+from .rolling_cache import RollingCache
 
 
 class WanDit:
     """Declares the network's weights and caches once; :meth:`set_prompt` and :meth:`forward` add ops to a phase."""
 
-    def __init__(self, plan: PlanBuilder, spec: DitSpec, config: Config, ring_write: Tensor, ring_length: Tensor,
-                 prompt_length: Tensor):  # fmt: skip
-        self.plan, self.spec, self.config = plan, spec, config
-        self.ring_write, self.ring_length, self.prompt_length = ring_write, ring_length, prompt_length
+    def __init__(self, plan: PlanBuilder, spec: DitSpec, config: Config, prompt_length: Tensor):
+        self.plan, self.spec, self.config, self.prompt_length = plan, spec, config, prompt_length
         d, heads, head_dim = spec.dim, spec.heads, spec.head_dim
         self._weights: dict[str, Tensor] = {}
-        self.rope = plan.weight("rope", (POSITIONS, head_dim), Constant(rope_table(head_dim)), dtype="f32")
+        rope = plan.weight("rope", (POSITIONS, head_dim), Constant(rope_table(head_dim)), dtype="f32")
         tables = tuple(f"blocks.{i}.modulation" for i in range(spec.layers))
         self.block_tables = self._weight("block_modulation", (spec.layers, 6, d), tables)
         self.head_table = self._weight("head.modulation", (2, d))
-        cache = (config.cache_slots, config.cache_frames * config.frame_tokens, heads, head_dim)
+        self.cache = RollingCache(plan, config, spec.layers, heads, head_dim, rope)
         text = (spec.text_len, heads, head_dim)
-        self.k_cache = [plan.state(f"blocks.{i}.k_cache", cache) for i in range(spec.layers)]
-        self.v_cache = [plan.state(f"blocks.{i}.v_cache", cache) for i in range(spec.layers)]
         self.k_text = [plan.state(f"blocks.{i}.k_text", text) for i in range(spec.layers)]
         self.v_text = [plan.state(f"blocks.{i}.v_text", text) for i in range(spec.layers)]
 
@@ -90,18 +68,6 @@ class WanDit:
             keys = plan.view(self.k_text[i], (rows, d))
             plan.op("rms_norm", {"x": raw, "weight": norm}, {"y": keys}, eps=spec.eps)
             self._linear(context, plan.view(self.v_text[i], (rows, d)), f"{block}.v")
-
-    def rebase_keys(self, rebase: Tensor) -> None:
-        """Moves the rolling keys of every cache at a refresh of the positions.
-
-        ``rebase`` is i32 [S]; the caches of all steps of a sequential chunk share its one value.
-        """
-        slots = rebase.size
-        for cache in self.k_cache:
-            for first in range(0, self.config.cache_slots, slots):
-                part = self._slots(cache, slots, first)
-                self.plan.op("rebase_keys", {"rope": self.rope, "rebase": rebase}, updates={"k_cache": part},
-                             frame_tokens=self.config.frame_tokens, sinks=self.config.sink_frames)  # fmt: skip
 
     # ---- per forward --------------------------------------------------------------------------------------------
 
@@ -189,33 +155,12 @@ class WanDit:
 
     def _self_attention(self, name: str, layer: int, normed: Tensor, batch: Batch) -> Tensor:
         """Attention of the chunk's tokens over the rolling cache, which receives their keys and values."""
-        plan, spec, config = self.plan, self.spec, self.config
-        d, tokens, key = spec.dim, normed.shape[0], f"blocks.{layer}.self_attn"
+        plan, d, tokens, key = self.plan, self.spec.dim, normed.shape[0], f"blocks.{layer}.self_attn"
         qkv = self._linear(normed, plan.scratch(f"{name}.qkv", (tokens, 3 * d)), f"{key}.qkv",
                            tuple(f"{key}.{part}" for part in "qkv"))  # fmt: skip
         q = plan.scratch(f"{name}.q", (tokens, d))
-        k_cache, v_cache = (
-            self._slots(cache[layer], batch.slots, batch.first_cache) for cache in (self.k_cache, self.v_cache)
-        )
-        caches = {"k_cache": k_cache, "v_cache": v_cache}
         norms = {part: self._weight(f"{key}.{part}.weight", (d,)) for part in ("norm_q", "norm_k")}
-        plan.op(
-            "qk_norm_rope_cache",
-            {"qkv": qkv, **norms, "rope": self.rope, "frame_position": batch.frame_position,
-             "ring_write": self._ring(self.ring_write, layer, batch)},
-            {"q": q}, caches, frames=batch.frames, height=config.token_rows, width=config.token_columns,
-            frame_tokens=config.frame_tokens, eps=spec.eps,
-        )  # fmt: skip
+        cached = self.cache.update(layer, {"qkv": qkv, **norms}, q, batch, self.spec.eps)
         attended = plan.scratch(f"{name}.attended", (tokens, d))
-        plan.op("rolling_attention", {"q": q, **caches, "ring_length": self._ring(self.ring_length, layer, batch)},
-                {"out": attended}, frame_tokens=config.frame_tokens)  # fmt: skip
+        plan.op("rolling_attention", {"q": q, **cached}, {"out": attended}, frame_tokens=self.config.frame_tokens)
         return attended
-
-    def _slots(self, cache: Tensor, slots: int, first: int) -> Tensor:
-        """The rolling caches of ``slots`` slots from ``first`` on, [slots, tokens, heads, head_dim]."""
-        per_slot = cache.shape[1:]
-        return self.plan.view(cache, (slots, *per_slot), first * prod(per_slot))
-
-    def _ring(self, ring: Tensor, layer: int, batch: Batch) -> Tensor:
-        """A layer's ring field [S]; all steps of a sequential chunk share slot 0's."""
-        return self.plan.view(ring, (batch.slots,), layer * ring.shape[1])

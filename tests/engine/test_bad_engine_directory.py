@@ -22,7 +22,7 @@ from penstock.runtime.synth import synth
 def good_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("good")
     synth("tiny", folder / "model")
-    build(folder / "model", folder / "engine", Config(height=32, width=32, steps=1))
+    build(folder / "model", folder / "engine", Config(height=32, width=32, steps=1, sink_threshold=-1.0))
     return folder / "engine"
 
 

@@ -30,7 +30,7 @@ Results = dict[tuple[int, int], np.ndarray]  # (chunk, step) -> x0 [F, C, h, w]
 
 
 def make_config(**fields: object) -> Config:
-    return Config(**{"height": 64, "width": 96, "timesteps": TIMESTEPS, **fields})
+    return Config(**{"height": 64, "width": 96, "timesteps": TIMESTEPS, "sink_threshold": -1.0, **fields})
 
 
 CONFIGS = {

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from penstock.runtime.config import Config
+from penstock.runtime.config import MODES, Config
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import PRESETS, preset
 from penstock.runtime.models.stream import denoising_plan
@@ -16,7 +16,15 @@ from penstock.runtime.plan import Plan, Tensor
 BYTES = {"compute": 2, "f32": 4, "i32": 4}  # of a scratch element, in the 2-byte units that scratch is packed in
 ALIGNMENT = 128
 
+PUBLISHED: dict[str, dict] = {
+    "batch": {"steps": 4},
+    "fixed_sinks": {"sink_threshold": -1.0},
+    "shared": {"mode": "sequential"},
+    "per_step": {"mode": "sequential", "history": "per_step"},
+    "text_to_video": {"chunk_latents": 3, "first_latents": 3, "cache_frames": 21, "sink_frames": 0},
+}
 CONFIGS = {
+    **{f"fixed_sinks_{mode}": Config(mode=mode, history="per_step", sink_threshold=-1.0) for mode in MODES},
     **{f"batch_of_{steps}": Config(steps=steps) for steps in (1, 2, 4)},
     **{f"{history}_{steps}": Config(steps=steps, mode="sequential", history=history)
        for history in ("shared", "per_step") for steps in (1, 2, 4)},
@@ -25,6 +33,7 @@ CONFIGS = {
     "ragged": Config(height=16, width=1040, steps=3),
     "text_to_video": Config(steps=4, timesteps=(1000, 750, 500, 250), chunk_latents=3, first_latents=3,
                             cache_frames=21, sink_frames=0),
+    **{f"published_{name}": Config(cache_policy="streamdiffusionv2", **fields) for name, fields in PUBLISHED.items()},
 }  # fmt: skip
 
 
@@ -48,17 +57,29 @@ def test_json_round_trip(config: str) -> None:
     assert again.to_json() == plan.to_json()
 
 
-@pytest.mark.parametrize("config", ["batch_of_4", "shared_2", "per_step_2"])
-def test_every_layer_has_caches_and_ring_fields_of_its_own(config: str) -> None:
+@pytest.mark.parametrize(
+    ("config", "writer", "rows"),  # rows: of a ring field, by layer
+    [
+        ("batch_of_4", "cache_write", 4),
+        ("shared_2", "cache_write", 1),
+        ("per_step_2", "cache_write", 2),
+        ("fixed_sinks_stream_batch", "qk_norm_rope_cache", 2),
+        ("fixed_sinks_sequential", "qk_norm_rope_cache", 1),
+        ("published_per_step", "cache_write", 2),
+        ("published_fixed_sinks", "qk_norm_rope_cache", 2),
+    ],
+)
+def test_every_layer_has_caches_and_ring_fields_of_its_own(config: str, writer: str, rows: int) -> None:
     """As long as nothing refreshes a sink, the rings of all layers move alike: results do not show a mix-up."""
     plan = plan_of("tiny", config)
     slots, layers = CONFIGS[config].slots, preset("tiny").dit.layers
-    for op_name, ring in (("qk_norm_rope_cache", "ring_write"), ("rolling_attention", "ring_length")):
+    for op_name, ring in ((writer, "ring_write"), ("rolling_attention", "ring_length")):
         ops = [op for op in plan.phases["denoise"] if op.op == op_name]
         for index, op in enumerate(ops):
-            layer = index % layers
+            step, layer = divmod(index, layers)
             field, cache = plan.tensor(op.inputs[ring]), plan.tensor(op.inputs["k_cache"])
-            assert (field.base, field.offset, field.shape) == (ring, layer * slots, (slots,))
+            row = step if rows > slots else 0
+            assert (field.base, field.offset, field.shape) == (ring, layer * rows + row, (slots,))
             assert (cache.base or cache.name) == f"blocks.{layer}.k_cache"
 
 

@@ -58,6 +58,32 @@ def test_moved_keys_are_those_of_the_new_position(rng: np.random.Generator) -> N
     assert np.abs(moved["k_cache"] - keys_at(4)).max() < 2e-6  # a few float32 roundings of values up to about 4
 
 
+@pytest.mark.parametrize(
+    ("sinks", "rebase", "shifts"),
+    [(3, (-45,), (5, 0, 44)), (2, (-45, 0, -7), (0, 0, 9, 40, 1023, 1)), (1, (0, -45), (30, 31))],
+)
+def test_replaced_sinks_go_back_to_their_own_positions(
+    rng: np.random.Generator, sinks: int, rebase: tuple[int, ...], shifts: tuple[int, ...]
+) -> None:
+    """Sink j, at position j + shift, is turned by -shift; a slot whose positions go on keeps sinks and shifts."""
+    keys, sink_shift = normal(rng, len(rebase), 5 * 7, 2, 24), i32(*shifts).reshape(-1, sinks)
+    result = check_op("rebase_keys", inputs(24, *rebase), {}, {"k_cache": keys, "sink_shift": sink_shift},
+                      frame_tokens=7, sinks=sinks)  # fmt: skip
+    for slot, shift in enumerate(rebase):
+        assert result["sink_shift"][slot].tolist() == ([0] * sinks if shift else sink_shift[slot].tolist())
+        for sink in range(sinks):
+            rows = slice(sink * 7, (sink + 1) * 7)
+            still = np.array_equal(result["k_cache"][slot, rows], keys[slot, rows])
+            assert still == (shift == 0 or sink_shift[slot, sink] == 0)
+
+
+@pytest.mark.parametrize("shift", [-1, 1024])
+def test_a_sink_shift_beyond_the_table(rng: np.random.Generator, shift: int) -> None:
+    updates = {"k_cache": normal(rng, 1, 4, 1, 24), "sink_shift": i32(shift).reshape(1, 1)}
+    with pytest.raises(PenstockError, match=rf"sink_shift\[0\] is {shift}"):
+        run_op("rebase_keys", inputs(24, -45), {}, updates, frame_tokens=1, sinks=1)
+
+
 def test_a_shift_beyond_the_table(rng: np.random.Generator) -> None:
     with pytest.raises(PenstockError, match="rebase"):
         run_op("rebase_keys", inputs(24, 1024), {}, {"k_cache": normal(rng, 1, 4, 1, 24)}, frame_tokens=1, sinks=0)

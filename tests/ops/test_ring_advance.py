@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from penstock.kernels import reference
+from penstock.kernels import reference_cache as reference
 from penstock.runtime.errors import PenstockError
-from tests.helpers import Arrays, check_op, i32, run_op
+from tests.helpers import Arrays, assert_same_bits, check_op, i32, run_op
 
 # frames per chunk, first frames, capacity, sinks
 RINGS = [
@@ -87,6 +87,16 @@ def test_a_stream_of_years() -> None:
 def advance_only(chunk: int, refresh: int) -> Arrays:
     return run_op("ring_advance", {}, empty_outputs(1, 1), {"chunk": np.array([chunk], np.int64)}, phase="next",
                   frames=1, first_frames=2, capacity=6, sinks=3, refresh=refresh)  # fmt: skip
+
+
+def test_places_that_another_op_decides() -> None:
+    """Without ring_write and ring_length the rest stays what it is."""
+    ring = {"frames": 1, "first_frames": 2, "capacity": 6, "sinks": 3, "refresh": 50}
+    chunk, outputs = {"chunk": np.array([6], np.int64)}, empty_outputs(2, 3)
+    whole = run_op("ring_advance", {}, outputs, chunk, phase="next", **ring)
+    positions = {role: outputs[role] for role in ("frame_position", "row_chunk", "rebase")}
+    part = run_op("ring_advance", {}, positions, chunk, phase="next", **ring)
+    assert_same_bits(part, {role: whole[role] for role in part}, "without the places")
 
 
 @pytest.mark.parametrize("chunk", [-1, 2**32, 2**62])

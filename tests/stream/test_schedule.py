@@ -49,7 +49,7 @@ def test_step_lists_that_do_not_exist(steps: int, timesteps: tuple[int, ...] | N
 
 
 def small_session(rng: np.random.Generator, **fields: object) -> Session:
-    session = RandomDit.draw(SPEC, rng).engine(Config(height=16, width=32, **fields)).session()
+    session = RandomDit.draw(SPEC, rng).engine(Config(height=16, width=32, sink_threshold=-1.0, **fields)).session()
     session.set_prompt(prompt(SPEC, 2, rng))
     return session
 

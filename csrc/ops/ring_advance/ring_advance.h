@@ -5,7 +5,8 @@
 //   frame_position  out    i32  [S]      position of the slot's first frame
 //   row_chunk       out    i64  [S]      chunk that the slot holds; 0 is the first chunk
 //   ring_write      out    i32  [B, S]   per block: cache frame that takes the slot's first frame
-//   ring_length     out    i32  [B, S]   per block: valid frames after the write
+//   ring_length     out    i32  [B, S]   per block: valid frames after the write. Both are absent where another op
+//                           (sink_refresh, ring_queue) places the chunks
 //   phase           "first": chunk = 0; every slot holds chunk 0 at position 0, writes at 0, length G.
 //                   "next":  chunk += 1; slot i holds chunk k = max(chunk - i, 1), a placeholder before the pipe is
 //                            full
@@ -33,8 +34,8 @@ inline const OpContract kRingAdvance{
         {"chunk", Access::kInOut, DType::kI64, "1"},
         {"frame_position", Access::kOut, DType::kI32, "S"},
         {"row_chunk", Access::kOut, DType::kI64, "S"},
-        {"ring_write", Access::kOut, DType::kI32, "B S"},
-        {"ring_length", Access::kOut, DType::kI32, "B S"},
+        {"ring_write", Access::kOut, DType::kI32, "B S", true},
+        {"ring_length", Access::kOut, DType::kI32, "B S", true},
         {"rebase", Access::kOut, DType::kI32, "S"},
     },
     {

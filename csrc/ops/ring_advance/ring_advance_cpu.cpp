@@ -34,10 +34,17 @@ Place place_of(int64_t chunk, const OpArgs& args) {
   return place;
 }
 
+// Sets a slot's value in every block, if the plan takes it from here.
+void fill_blocks(const OpArgs& args, const char* role, int64_t slot, int64_t value) {
+  if (!args.has(role)) return;
+  const int64_t slots = args.dim("S"), blocks = args.dim("B");
+  for (int64_t b = 0; b < blocks; ++b) args.data<int32_t>(role)[b * slots + slot] = static_cast<int32_t>(value);
+}
+
 }  // namespace
 
 void ring_advance_cpu(const OpArgs& args, ThreadPool&) {
-  const int64_t slots = args.dim("S"), blocks = args.dim("B");
+  const int64_t slots = args.dim("S");
   int64_t* const chunk = args.data<int64_t>("chunk");
   const bool first = args.choice("phase") == "first";
   if (!first && (chunk[0] < 0 || chunk[0] >= kMostChunks))
@@ -49,10 +56,8 @@ void ring_advance_cpu(const OpArgs& args, ThreadPool&) {
     args.data<int32_t>("frame_position")[i] = static_cast<int32_t>(place.position);
     args.data<int64_t>("row_chunk")[i] = place.chunk;
     args.data<int32_t>("rebase")[i] = static_cast<int32_t>(place.rebase);
-    for (int64_t b = 0; b < blocks; ++b) {
-      args.data<int32_t>("ring_write")[b * slots + i] = static_cast<int32_t>(place.write);
-      args.data<int32_t>("ring_length")[b * slots + i] = static_cast<int32_t>(place.length);
-    }
+    fill_blocks(args, "ring_write", i, place.write);
+    fill_blocks(args, "ring_length", i, place.length);
   }
 }
 

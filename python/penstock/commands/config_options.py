@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from penstock.runtime.config import CODERS, DECODERS, HISTORIES, LATENT_NORMS, MODES
+from penstock.runtime.config import CACHE_POLICIES, CODERS, DECODERS, HISTORIES, LATENT_NORMS, MODES
 from penstock.runtime.errors import PenstockError
 
 # Option → field of Config; what is not given keeps the configuration's own default.
 _FIELDS = ("steps", "mode", "history", "encoder", "decoder", "latent_norm", "noise_scale",
-           "cache_frames", "sink_frames", "refresh_frames")  # fmt: skip
+           "cache_policy", "sink_threshold", "cache_frames", "sink_frames", "refresh_frames")  # fmt: skip
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,9 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise-scale", type=float, help="share of noise in the input (default 0.8)")
     parser.add_argument("--no-noise-controller", action="store_true", help="do not follow the motion of the frames")
     parser.add_argument("--clean-context", action="store_true", default=None, help="one more pass at timestep 0")
+    parser.add_argument("--cache-policy", choices=CACHE_POLICIES, help="of the rolling cache (default sink)")
+    parser.add_argument("--sink-threshold", type=float, help="similarity below which a sink is replaced; -1 never "
+                        "(default 0.2)")  # fmt: skip
     parser.add_argument("--cache-frames", type=int, help="latent frames in the rolling cache (default 6)")
     parser.add_argument("--sink-frames", type=int, help="how many of them are pinned (default 3)")
     parser.add_argument("--refresh-frames", type=int, help="position at which positions start again (default 50)")
