@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/op.h"
@@ -18,8 +19,9 @@ struct BoundOp {
 class Program {
  public:
   virtual ~Program() = default;
-  virtual void run() = 0;
+  virtual void run() = 0;  // on a device it may return before the work is done
   virtual bool is_graph() const = 0;
+  virtual std::optional<double> last_ms() = 0;  // time of the last run, if it is done; does not wait
 };
 
 class Backend {

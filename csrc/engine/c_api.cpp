@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "engine/cuda/cuda_backend.h"
 #include "engine/engine.h"
 #include "engine/error.h"
 #include "engine/json.h"
@@ -95,13 +96,14 @@ penstock_engine_params default_params() {
 
 std::shared_ptr<Backend> make_backend(const penstock_engine_params* given) {
   const penstock_engine_params params = given ? read_struct(given, default_params(), "params") : default_params();
-  if (params.device == PENSTOCK_DEVICE_CUDA)
-    fail(PENSTOCK_ERR_UNSUPPORTED, "device cuda: ", system_info().cuda_problem);
-  if (params.device != PENSTOCK_DEVICE_CPU && params.device != PENSTOCK_DEVICE_AUTO)
+  if (params.device != PENSTOCK_DEVICE_CPU && params.device != PENSTOCK_DEVICE_AUTO &&
+      params.device != PENSTOCK_DEVICE_CUDA)
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "unknown device ", static_cast<int>(params.device));
   if (params.threads < 0 || params.threads > 4096)
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "threads: expected 0 (all cores) to 4096, got ", params.threads);
-  std::shared_ptr<Backend> backend = make_cpu_backend(params.threads);
+  const bool use_cuda =
+      params.device == PENSTOCK_DEVICE_CUDA || (params.device == PENSTOCK_DEVICE_AUTO && !*system_info().cuda_problem);
+  std::shared_ptr<Backend> backend = use_cuda ? make_cuda_backend(0) : make_cpu_backend(params.threads);
   if (params.log) params.log(PENSTOCK_LOG_INFO, cat("penstock: backend ", backend->name()).c_str(), params.log_user);
   return backend;
 }
@@ -139,6 +141,7 @@ const char* penstock_status_name(penstock_status status) {
     case PENSTOCK_ERR_OUT_OF_MEMORY: return "PENSTOCK_ERR_OUT_OF_MEMORY";
     case PENSTOCK_ERR_UNSUPPORTED: return "PENSTOCK_ERR_UNSUPPORTED";
     case PENSTOCK_ERR_INTERNAL: return "PENSTOCK_ERR_INTERNAL";
+    case PENSTOCK_ERR_DEVICE: return "PENSTOCK_ERR_DEVICE";
   }
   return "unknown penstock_status";
 }
@@ -298,7 +301,7 @@ void penstock_session_stats_init(penstock_session_stats* stats) {
   stats->struct_size = sizeof *stats;
 }
 
-penstock_status penstock_session_get_stats(const penstock_session* session, penstock_session_stats* stats) {
+penstock_status penstock_session_get_stats(penstock_session* session, penstock_session_stats* stats) {
   return guarded([&] {
     const SessionStats& current = require(session, "session").session.stats();
     const StreamStats stream = session->stream ? session->stream->stats() : StreamStats{};
@@ -315,7 +318,7 @@ void penstock_phase_stats_init(penstock_phase_stats* stats) {
   stats->struct_size = sizeof *stats;
 }
 
-penstock_status penstock_session_get_phase_stats(const penstock_session* session, const char* phase,
+penstock_status penstock_session_get_phase_stats(penstock_session* session, const char* phase,
                                                  penstock_phase_stats* stats) {
   return guarded([&] {
     const PhaseStats& record = require(session, "session").session.phase_stats(&require(phase, "phase"));

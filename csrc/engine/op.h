@@ -72,11 +72,17 @@ struct OpArgs {
   const std::string& choice(std::string_view attribute) const;
 };
 
+namespace cuda {
+class Launcher;
+}
+
 using CpuKernel = void (*)(const OpArgs& args, ThreadPool& pool);
+using CudaKernel = void (*)(const OpArgs& args, cuda::Launcher& launcher);
 
 struct OpDefinition {
   const OpContract* contract;
   CpuKernel cpu;
+  CudaKernel cuda = nullptr;  // null: not there yet
 };
 
 // Every op that this library knows, in a fixed order.

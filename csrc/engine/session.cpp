@@ -1,6 +1,5 @@
 #include "engine/session.h"
 
-#include <chrono>
 #include <cstring>
 
 #include "engine/error.h"
@@ -109,16 +108,37 @@ size_t Session::phase_index(std::string_view phase) const {
 
 void Session::run(std::string_view phase) {
   const size_t index = phase_index(phase);
-  const auto start = std::chrono::steady_clock::now();
+  collect_time(index);
   programs_[index]->run();
-  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
   PhaseStats& record = stats_.phases[index];
   ++record.runs;
-  record.last_ms = elapsed.count();
-  record.total_ms += elapsed.count();
-  stats_.last_phase_ms = elapsed.count();
+  record.timed = false;
+  last_phase_ = index;
   ++stats_.phases_run;
   if (programs_[index]->is_graph()) ++stats_.graph_replays;
+}
+
+// Adds the time of a phase's last run, once it is done; a run that overlaps the next one stays uncounted.
+void Session::collect_time(size_t phase) {
+  PhaseStats& record = stats_.phases[phase];
+  if (record.timed) return;
+  const std::optional<double> ms = programs_[phase]->last_ms();
+  if (!ms) return;
+  record.last_ms = *ms;
+  record.total_ms += *ms;
+  record.timed = true;
+}
+
+const SessionStats& Session::stats() {
+  for (size_t i = 0; i < programs_.size(); ++i) collect_time(i);
+  if (stats_.phases_run > 0) stats_.last_phase_ms = stats_.phases[last_phase_].last_ms;
+  return stats_;
+}
+
+const PhaseStats& Session::phase_stats(std::string_view phase) {
+  const size_t index = phase_index(phase);
+  collect_time(index);
+  return stats_.phases[index];
 }
 
 int Session::accessible(std::string_view name, size_t size) const {

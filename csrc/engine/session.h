@@ -13,6 +13,7 @@ struct PhaseStats {
   uint64_t runs = 0;
   double last_ms = 0.0;
   double total_ms = 0.0;
+  bool timed = true;  // whether the last run's time is in the above
 };
 
 struct SessionStats {
@@ -36,8 +37,8 @@ class Session {
   // embeddings [rows, text_dim]; the rest of the plan's rows is zero padding.
   void set_prompt(DType dtype, const Shape& shape, const void* embeddings);
 
-  const SessionStats& stats() const { return stats_; }
-  const PhaseStats& phase_stats(std::string_view phase) const { return stats_.phases[phase_index(phase)]; }
+  const SessionStats& stats();
+  const PhaseStats& phase_stats(std::string_view phase);
   const Engine& engine() const { return *engine_; }
 
  private:
@@ -50,6 +51,7 @@ class Session {
   static Layout make_layout(const Engine& engine);
 
   size_t phase_index(std::string_view phase) const;
+  void collect_time(size_t phase);
   void* tensor_data(int tensor) const;
   BoundOp bind(const PlanOp& op) const;
   void write_initial_step(int tensor);
@@ -60,6 +62,7 @@ class Session {
   Memory memory_;
   std::vector<std::unique_ptr<Program>> programs_;  // by phase
   SessionStats stats_;
+  size_t last_phase_ = 0;
 };
 
 }  // namespace penstock

@@ -1,6 +1,7 @@
 // The CPU backend: host memory, f32, ops one after the other, each over a thread pool.
 #include <sys/mman.h>
 
+#include <chrono>
 #include <cstring>
 
 #include "engine/backend.h"
@@ -15,13 +16,17 @@ class CpuProgram : public Program {
   CpuProgram(std::vector<BoundOp> ops, ThreadPool& pool) : ops_(std::move(ops)), pool_(pool) {}
 
   void run() override {
+    const auto begin = std::chrono::steady_clock::now();
     for (const BoundOp& op : ops_) op.definition->cpu(op.args, pool_);
+    last_ms_ = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   }
   bool is_graph() const override { return false; }
+  std::optional<double> last_ms() override { return last_ms_; }
 
  private:
   std::vector<BoundOp> ops_;
   ThreadPool& pool_;
+  double last_ms_ = 0.0;
 };
 
 class CpuBackend : public Backend {

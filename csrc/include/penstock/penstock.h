@@ -39,7 +39,8 @@ typedef enum penstock_status {
   PENSTOCK_ERR_BAD_WEIGHTS = 4,      /* missing, unexpected or ill-shaped weights */
   PENSTOCK_ERR_OUT_OF_MEMORY = 5,
   PENSTOCK_ERR_UNSUPPORTED = 6, /* a device or format that this build does not have */
-  PENSTOCK_ERR_INTERNAL = 7
+  PENSTOCK_ERR_INTERNAL = 7,
+  PENSTOCK_ERR_DEVICE = 8 /* the device or its driver failed; sessions on it cannot go on */
 } penstock_status;
 
 /* Name of a status, for instance "PENSTOCK_ERR_BAD_PLAN". Never null. */
@@ -216,9 +217,9 @@ typedef struct penstock_session_stats {
 } penstock_session_stats;
 
 PENSTOCK_API void penstock_session_stats_init(penstock_session_stats* stats);
-PENSTOCK_API penstock_status penstock_session_get_stats(const penstock_session* session, penstock_session_stats* stats);
+PENSTOCK_API penstock_status penstock_session_get_stats(penstock_session* session, penstock_session_stats* stats);
 
-/* Time of one phase of the plan since the session's creation. */
+/* Time of one phase of the plan since the session's creation; on a GPU measured there. */
 typedef struct penstock_phase_stats {
   uint32_t struct_size;
   uint32_t reserved;
@@ -228,7 +229,7 @@ typedef struct penstock_phase_stats {
 } penstock_phase_stats;
 
 PENSTOCK_API void penstock_phase_stats_init(penstock_phase_stats* stats);
-PENSTOCK_API penstock_status penstock_session_get_phase_stats(const penstock_session* session, const char* phase,
+PENSTOCK_API penstock_status penstock_session_get_phase_stats(penstock_session* session, const char* phase,
                                                               penstock_phase_stats* stats);
 
 PENSTOCK_API void penstock_session_free(penstock_session* session);

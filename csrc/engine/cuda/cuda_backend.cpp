@@ -1,0 +1,191 @@
+#include "engine/cuda/cuda_backend.h"
+
+#include <mutex>
+#include <optional>
+
+#include "engine/cuda/launch.h"
+#include "engine/cuda/staging.h"
+#include "engine/error.h"
+
+namespace penstock::cuda {
+namespace {
+
+Address address_of(const void* device) { return reinterpret_cast<Address>(device); }
+
+Device find_device(int number) {
+  int count = 0;
+  PENSTOCK_CUDA(cuDeviceGetCount, &count);
+  if (number < 0 || number >= count)
+    fail(PENSTOCK_ERR_UNSUPPORTED, "device cuda:", number, ": the driver reports ", count, " devices");
+  Device device = 0;
+  PENSTOCK_CUDA(cuDeviceGet, &device, number);
+  return device;
+}
+
+OwnedStream make_stream() {
+  Stream stream = nullptr;
+  PENSTOCK_CUDA(cuStreamCreate, &stream, kStreamNonBlocking);
+  return OwnedStream(stream);
+}
+
+// What programs outlive their backend object for: the context, the stream, the kernels.
+struct DeviceState {
+  explicit DeviceState(int number) : context(find_device(number)) {}
+  ~DeviceState() {
+    const Current current(context);
+    if (workspace) find_driver().cuMemFree_v2(workspace);
+    staging.reset();
+    blas.reset();
+    kernels.reset();
+    stream.reset();
+  }
+
+  // The members that need the context to be current.
+  void open() {
+    const Current current(context);
+    kernels = std::make_unique<KernelLibrary>(context.architecture());
+    blas = std::make_unique<BlasLt>();
+    stream = make_stream();
+    staging = std::make_unique<Staging>(stream.get());
+    PENSTOCK_CUDA(cuMemAlloc_v2, &workspace, BlasLt::kWorkspaceBytes);
+  }
+
+  PrimaryContext context;
+  std::mutex mutex;  // sessions on several threads share the stream, the staging and the kernels
+  OwnedStream stream;
+  std::unique_ptr<KernelLibrary> kernels;
+  std::unique_ptr<BlasLt> blas;
+  std::unique_ptr<Staging> staging;
+  Address workspace = 0;
+};
+
+// One call at a time, with the context current.
+class Call {
+ public:
+  explicit Call(DeviceState& device) : lock_(device.mutex), current_(device.context) {}
+
+ private:
+  std::lock_guard<std::mutex> lock_;
+  Current current_;
+};
+
+class CudaProgram : public Program {
+ public:
+  CudaProgram(std::shared_ptr<DeviceState> device, const std::vector<BoundOp>& ops) : device_(std::move(device)) {
+    const Call call(*device_);
+    begin_ = make_event();
+    end_ = make_event();
+    capture(ops);
+  }
+  ~CudaProgram() override {
+    const Call call(*device_);
+    exec_.reset();
+    begin_.reset();
+    end_.reset();
+  }
+
+  void run() override {
+    const Call call(*device_);
+    PENSTOCK_CUDA(cuEventRecord, begin_.get(), device_->stream.get());
+    PENSTOCK_CUDA(cuGraphLaunch, exec_.get(), device_->stream.get());
+    PENSTOCK_CUDA(cuEventRecord, end_.get(), device_->stream.get());
+  }
+  bool is_graph() const override { return true; }
+
+  std::optional<double> last_ms() override {
+    const Call call(*device_);
+    float ms = 0.0f;
+    const Result result = find_driver().cuEventElapsedTime(&ms, begin_.get(), end_.get());
+    if (result == kNotReady) return std::nullopt;
+    check(result, "cuEventElapsedTime");
+    return ms;
+  }
+
+ private:
+  void capture(const std::vector<BoundOp>& ops) {
+    const Stream stream = device_->stream.get();
+    Launcher launcher(*device_->kernels, *device_->blas, stream, reinterpret_cast<void*>(device_->workspace),
+                      BlasLt::kWorkspaceBytes);
+    Graph handle = nullptr;
+    PENSTOCK_CUDA(cuStreamBeginCapture_v2, stream, kCaptureThreadLocal);
+    try {
+      for (const BoundOp& op : ops) op.definition->cuda(op.args, launcher);
+    } catch (...) {
+      find_driver().cuStreamEndCapture(stream, &handle);  // or the stream stays in capture for ever
+      OwnedGraph unfinished(handle);
+      throw;
+    }
+    PENSTOCK_CUDA(cuStreamEndCapture, stream, &handle);
+    const OwnedGraph graph(handle);
+    GraphExec exec = nullptr;
+    PENSTOCK_CUDA(cuGraphInstantiateWithFlags, &exec, graph.get(), 0);
+    exec_.reset(exec);
+  }
+
+  std::shared_ptr<DeviceState> device_;
+  OwnedEvent begin_, end_;
+  OwnedGraphExec exec_;
+};
+
+class CudaBackend : public Backend {
+ public:
+  explicit CudaBackend(int number) : device_(std::make_shared<DeviceState>(number)) { device_->open(); }
+
+  const char* name() const override { return "cuda"; }
+  DType compute_dtype() const override { return DType::kBF16; }
+
+  void* allocate(size_t bytes) override {
+    const Call call(*device_);
+    Address memory = 0;
+    const Result result = find_driver().cuMemAlloc_v2(&memory, bytes);
+    if (result == kOutOfMemory) {
+      size_t available = 0, total = 0;
+      PENSTOCK_CUDA(cuMemGetInfo_v2, &available, &total);
+      fail(PENSTOCK_ERR_OUT_OF_MEMORY, "device cuda: needs ", bytes >> 20, " MiB, of ", total >> 20, " MiB ",
+           available >> 20, " MiB are free");
+    }
+    check(result, "cuMemAlloc");
+    PENSTOCK_CUDA(cuMemsetD8Async, memory, 0, bytes, device_->stream.get());
+    return reinterpret_cast<void*>(memory);
+  }
+
+  void release(void* memory, size_t) noexcept override {
+    const Call call(*device_);
+    find_driver().cuMemFree_v2(address_of(memory));
+  }
+
+  void upload(void* device, const void* host, size_t bytes) override {
+    const Call call(*device_);
+    device_->staging->upload(address_of(device), host, bytes);
+  }
+  void download(void* host, const void* device, size_t bytes) override {
+    const Call call(*device_);
+    device_->staging->download(host, address_of(device), bytes);
+  }
+  void clear(void* device, size_t bytes) override {
+    const Call call(*device_);
+    PENSTOCK_CUDA(cuMemsetD8Async, address_of(device), 0, bytes, device_->stream.get());
+  }
+
+  std::unique_ptr<Program> prepare(std::vector<BoundOp> ops) override {
+    for (const BoundOp& op : ops)
+      if (!op.definition->cuda)
+        fail(PENSTOCK_ERR_UNSUPPORTED, "op ", op.definition->contract->name, " has no CUDA implementation");
+    return std::make_unique<CudaProgram>(device_, ops);
+  }
+
+ private:
+  std::shared_ptr<DeviceState> device_;
+};
+
+}  // namespace
+}  // namespace penstock::cuda
+
+namespace penstock {
+
+std::shared_ptr<Backend> make_cuda_backend(int device) {
+  cuda::require_driver();
+  return std::make_shared<cuda::CudaBackend>(device);
+}
+
+}  // namespace penstock

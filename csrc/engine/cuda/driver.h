@@ -1,0 +1,95 @@
+// The CUDA driver, found at run time: the library neither links libcuda nor needs its headers, and loads without it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace penstock::cuda {
+
+// The driver's own types; handles are opaque pointers.
+using Result = int;  // CUresult
+using Device = int;
+using Address = unsigned long long;  // CUdeviceptr
+using Context = struct ContextHandle*;
+using Stream = struct StreamHandle*;
+using Event = struct EventHandle*;
+using Module = struct ModuleHandle*;
+using Function = struct FunctionHandle*;
+using Graph = struct GraphHandle*;
+using GraphExec = struct GraphExecHandle*;
+
+constexpr Result kSuccess = 0;
+constexpr Result kOutOfMemory = 2;
+constexpr Result kNotReady = 600;
+
+enum class DeviceAttribute : int { kComputeMajor = 75, kComputeMinor = 76 };
+enum class FunctionAttribute : int { kMaxDynamicShared = 8 };
+constexpr unsigned kStreamNonBlocking = 1;
+constexpr int kCaptureThreadLocal = 1;
+
+// Every function that penstock calls. The names with a suffix are how the driver exports what cuda.h calls without it.
+#define PENSTOCK_CUDA_FUNCTIONS(X)                                        \
+  X(cuInit, (unsigned))                                                   \
+  X(cuDriverGetVersion, (int*))                                           \
+  X(cuGetErrorString, (Result, const char**))                             \
+  X(cuDeviceGetCount, (int*))                                             \
+  X(cuDeviceGet, (Device*, int))                                          \
+  X(cuDeviceGetName, (char*, int, Device))                                \
+  X(cuDeviceGetAttribute, (int*, DeviceAttribute, Device))                \
+  X(cuDevicePrimaryCtxRetain, (Context*, Device))                         \
+  X(cuDevicePrimaryCtxRelease_v2, (Device))                               \
+  X(cuCtxPushCurrent_v2, (Context))                                       \
+  X(cuCtxPopCurrent_v2, (Context*))                                       \
+  X(cuMemGetInfo_v2, (size_t*, size_t*))                                  \
+  X(cuMemAlloc_v2, (Address*, size_t))                                    \
+  X(cuMemFree_v2, (Address))                                              \
+  X(cuMemHostAlloc, (void**, size_t, unsigned))                           \
+  X(cuMemFreeHost, (void*))                                               \
+  X(cuMemcpyHtoDAsync_v2, (Address, const void*, size_t, Stream))         \
+  X(cuMemcpyDtoHAsync_v2, (void*, Address, size_t, Stream))               \
+  X(cuMemsetD8Async, (Address, unsigned char, size_t, Stream))            \
+  X(cuStreamCreate, (Stream*, unsigned))                                  \
+  X(cuStreamDestroy_v2, (Stream))                                         \
+  X(cuStreamSynchronize, (Stream))                                        \
+  X(cuStreamBeginCapture_v2, (Stream, int))                               \
+  X(cuStreamEndCapture, (Stream, Graph*))                                 \
+  X(cuGraphInstantiateWithFlags, (GraphExec*, Graph, unsigned long long)) \
+  X(cuGraphLaunch, (GraphExec, Stream))                                   \
+  X(cuGraphExecDestroy, (GraphExec))                                      \
+  X(cuGraphDestroy, (Graph))                                              \
+  X(cuEventCreate, (Event*, unsigned))                                    \
+  X(cuEventDestroy_v2, (Event))                                           \
+  X(cuEventRecord, (Event, Stream))                                       \
+  X(cuEventQuery, (Event))                                                \
+  X(cuEventSynchronize, (Event))                                          \
+  X(cuEventElapsedTime, (float*, Event, Event))                           \
+  X(cuModuleLoadData, (Module*, const void*))                             \
+  X(cuModuleUnload, (Module))                                             \
+  X(cuModuleGetFunction, (Function*, Module, const char*))                \
+  X(cuFuncSetAttribute, (Function, FunctionAttribute, int))               \
+  X(cuLaunchKernel,                                                       \
+    (Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void**, void**))
+
+struct Driver {
+#define PENSTOCK_DECLARE(name, arguments) Result(*name) arguments = nullptr;
+  PENSTOCK_CUDA_FUNCTIONS(PENSTOCK_DECLARE)
+#undef PENSTOCK_DECLARE
+
+  int version = 0;      // for instance 13000; 0 without a driver
+  std::string problem;  // why CUDA cannot be used; empty if it can
+};
+
+// The driver, loaded and initialised once. PENSTOCK_CUDA_DRIVER names another library than libcuda.so.1.
+const Driver& find_driver();
+
+// The same; throws PENSTOCK_ERR_UNSUPPORTED with the reason if CUDA cannot be used.
+const Driver& require_driver();
+
+// Throws PENSTOCK_ERR_OUT_OF_MEMORY or PENSTOCK_ERR_DEVICE, with the driver's words, unless the call went well.
+void check(Result result, const char* call);
+
+// Calls a driver function by name and checks it.
+#define PENSTOCK_CUDA(call, ...) ::penstock::cuda::check(::penstock::cuda::require_driver().call(__VA_ARGS__), #call)
+
+}  // namespace penstock::cuda

@@ -1,0 +1,111 @@
+#include "engine/cuda/kernel_library.h"
+
+#include <algorithm>
+
+#include "engine/error.h"
+#include "engine/json.h"
+#include "engine/safetensors.h"
+
+// The file that kernels/aot.py wrote, from kernel_bundle.S; the two are equal in a build without kernels.
+extern "C" const unsigned char penstock_kernel_bundle_begin[];
+extern "C" const unsigned char penstock_kernel_bundle_end[];
+
+namespace penstock::cuda {
+namespace {
+
+constexpr unsigned kWarp = 32;
+constexpr unsigned kDefaultShared = 48 << 10;  // beyond it a kernel must ask
+
+ParameterType parameter_type(const Json& type) {
+  const std::string text = type.string();
+  if (!text.empty() && text[0] == '*') return ParameterType::kPointer;
+  if (text == "i32") return ParameterType::kI32;
+  if (text == "i64" || text == "u64") return ParameterType::kI64;
+  if (text == "fp32") return ParameterType::kF32;
+  type.fail("unknown parameter type ", quoted(text));
+}
+
+Kernel read_kernel(const Json& entry, const Safetensors& bundle) {
+  Kernel kernel;
+  kernel.name = entry.at("name").string();
+  kernel.architecture = static_cast<int>(entry.at("architecture").integer(0, 1000));
+  kernel.symbol = entry.at("symbol").string();
+  kernel.threads = static_cast<unsigned>(entry.at("warps").integer(1, 32)) * kWarp;
+  kernel.shared = static_cast<unsigned>(entry.at("shared").integer(0, 1 << 20));
+  for (const auto& [name, value] : entry.at("constants").members())
+    kernel.constants[name] = value.kind() == Json::Kind::kBool ? value.boolean() : value.integer();
+  std::vector<std::string> divisible;
+  for (const Json& name : entry.at("divisible").items()) divisible.push_back(name.string());
+  for (const Json& parameter : entry.at("parameters").items()) {
+    const std::string name = parameter.at("name").string();
+    const bool divides = std::find(divisible.begin(), divisible.end(), name) != divisible.end();
+    kernel.parameters.push_back({name, parameter_type(parameter.at("type")), divides});
+  }
+  const SafetensorsEntry* image = bundle.find(entry.at("tensor").string());
+  if (!image) entry.fail("its cubin is missing");
+  kernel.image = image->data;
+  return kernel;
+}
+
+std::vector<Kernel> read_bundle() {
+  const size_t size = static_cast<size_t>(penstock_kernel_bundle_end - penstock_kernel_bundle_begin);
+  if (size == 0) return {};
+  static const Safetensors bundle(penstock_kernel_bundle_begin, size, "embedded kernels");
+  const SafetensorsEntry* manifest = bundle.find("manifest");
+  if (!manifest) fail(PENSTOCK_ERR_INTERNAL, "embedded kernels: the manifest is missing");
+  const std::string_view text(static_cast<const char*>(manifest->data), manifest->bytes);
+  std::vector<Kernel> kernels;
+  for (const Json& entry : parse_json(text, "embedded kernels: manifest").at("kernels").items())
+    kernels.push_back(read_kernel(entry, bundle));
+  return kernels;
+}
+
+std::string constants_text(const Constants& constants) {
+  std::string text;
+  for (const auto& [name, value] : constants) text += cat(text.empty() ? "" : ", ", name, "=", value);
+  return "{" + text + "}";
+}
+
+}  // namespace
+
+const std::vector<Kernel>& embedded_kernels() {
+  static const std::vector<Kernel> kernels = read_bundle();
+  return kernels;
+}
+
+KernelLibrary::KernelLibrary(int architecture) : architecture_(architecture) {
+  std::string known;
+  for (const Kernel& kernel : embedded_kernels()) {
+    if (kernel.architecture == architecture) return;
+    const std::string text = cat(" sm_", kernel.architecture);
+    if (known.find(text) == std::string::npos) known += text;
+  }
+  fail(PENSTOCK_ERR_UNSUPPORTED, "device cuda: this build has no kernels for sm_", architecture, "; it has",
+       known.empty() ? " none" : known);
+}
+
+LoadedKernel KernelLibrary::find(std::string_view name, const Constants& constants) {
+  std::string known;
+  for (const Kernel& kernel : embedded_kernels()) {
+    if (kernel.architecture != architecture_ || kernel.name != name) continue;
+    if (kernel.constants != constants) {
+      known += " " + constants_text(kernel.constants);
+      continue;
+    }
+    auto& [module, function] = loaded_[&kernel];
+    if (!module) {
+      Module handle = nullptr;
+      PENSTOCK_CUDA(cuModuleLoadData, &handle, kernel.image);
+      module.reset(handle);
+      PENSTOCK_CUDA(cuModuleGetFunction, &function, handle, kernel.symbol.c_str());
+      if (kernel.shared > kDefaultShared)
+        PENSTOCK_CUDA(cuFuncSetAttribute, function, FunctionAttribute::kMaxDynamicShared,
+                      static_cast<int>(kernel.shared));
+    }
+    return {&kernel, function};
+  }
+  fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", quoted(name), " was not compiled for sm_", architecture_, " with ",
+       constants_text(constants), "; there is:", known.empty() ? " nothing" : known);
+}
+
+}  // namespace penstock::cuda

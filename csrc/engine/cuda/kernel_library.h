@@ -1,0 +1,61 @@
+// The kernels that were compiled ahead of time and are embedded in this library (kernels/aot.py): for every kernel and
+// architecture one or more cubins, which differ in their compile-time constants.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/cuda/context.h"
+
+namespace penstock::cuda {
+
+// Compile-time constants by name; flags are 0 or 1.
+using Constants = std::map<std::string, int64_t, std::less<>>;
+
+enum class ParameterType { kPointer, kI32, kI64, kF32 };
+
+struct Parameter {
+  std::string name;
+  ParameterType type;
+  bool divisible = false;  // the kernel counts on a multiple of 16
+};
+
+struct Kernel {
+  std::string name;
+  int architecture = 0;  // 90 for sm_90 and sm_90a
+  Constants constants;
+  std::vector<Parameter> parameters;
+  std::string symbol;
+  unsigned threads = 0;  // per block
+  unsigned shared = 0;   // bytes
+  const void* image = nullptr;
+};
+
+// All kernels of this build; empty in a build without them. Parsed once.
+const std::vector<Kernel>& embedded_kernels();
+
+// A kernel that is ready to launch.
+struct LoadedKernel {
+  const Kernel* kernel = nullptr;
+  Function function = nullptr;
+};
+
+// The kernels of one device, loaded when they are first asked for. The context must be current in every call and in the
+// destructor.
+class KernelLibrary {
+ public:
+  // Throws PENSTOCK_ERR_UNSUPPORTED if this build has no kernels for the architecture.
+  explicit KernelLibrary(int architecture);
+
+  // The variant with exactly these constants. Throws PENSTOCK_ERR_UNSUPPORTED, naming the variants there are.
+  LoadedKernel find(std::string_view name, const Constants& constants);
+
+ private:
+  int architecture_;
+  std::map<const Kernel*, std::pair<OwnedModule, Function>> loaded_;
+};
+
+}  // namespace penstock::cuda

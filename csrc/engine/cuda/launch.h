@@ -1,0 +1,72 @@
+// What an op's CUDA implementation works with: it launches kernels into a stream, which the backend captures.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/cuda/blas_lt.h"
+#include "engine/cuda/kernel_library.h"
+#include "engine/op.h"
+
+namespace penstock::cuda {
+
+class Launcher;
+
+struct Grid {
+  int64_t x = 1, y = 1, z = 1;
+};
+
+// One launch: parameters in the kernel's order, then run. Each is checked against what the kernel was compiled for.
+class Launch {
+ public:
+  Launch(const LoadedKernel& loaded, Stream stream) : loaded_(loaded), stream_(stream) {}
+
+  // A tensor's address; for an absent optional role, whose kernel variant does not touch it, null.
+  Launch& pointer(const TensorView& tensor);
+  Launch& pointer(const void* address);
+  Launch& integer(int64_t value);
+  Launch& real(float value);
+  void run(Grid grid);
+
+ private:
+  const Parameter& next(ParameterType a, ParameterType b);
+  template <typename T>
+  void pack(T value);
+
+  LoadedKernel loaded_;
+  Stream stream_;
+  std::vector<uint64_t> values_;  // one slot per parameter, whatever its size
+};
+
+class Launcher {
+ public:
+  Launcher(KernelLibrary& kernels, BlasLt& blas, Stream stream, void* workspace, size_t workspace_bytes)
+      : kernels_(kernels), blas_(blas), stream_(stream), workspace_(workspace), workspace_bytes_(workspace_bytes) {}
+
+  Launch kernel(std::string_view name, const Constants& constants = {}) {
+    return Launch(kernels_.find(name, constants), stream_);
+  }
+  BlasLt& blas() { return blas_; }
+  Stream stream() const { return stream_; }
+
+  // Device memory for the op at hand, shared by all ops of a stream; its content does not outlive the op. Throws
+  // PENSTOCK_ERR_INTERNAL if it is more than the backend has.
+  void* workspace(size_t bytes) const;
+
+ private:
+  KernelLibrary& kernels_;
+  BlasLt& blas_;
+  Stream stream_;
+  void* workspace_;
+  size_t workspace_bytes_;
+};
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+inline int64_t next_power_of_2(int64_t value) {
+  int64_t power = 1;
+  while (power < value) power *= 2;
+  return power;
+}
+
+}  // namespace penstock::cuda
