@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from penstock.run_video import RunReport
 
 
-def emit(result: Mapping[str, Any], as_json: bool, text: str) -> None:
-    """Prints a command's result: one JSON object, or its text."""
-    print(json.dumps(result, indent=2) if as_json else text)
+def emit(result: Mapping[str, Any], as_json: bool, text: str, file: TextIO | None = None) -> None:
+    """Prints a command's result: one JSON object, or its text; to standard output by default."""
+    print(json.dumps(result, indent=2) if as_json else text, file=file)
+
+
+def say(line: str) -> None:
+    """A line on stderr, above the progress bar if there is one."""
+    make = _bar_maker()
+    if make is None:
+        print(line, file=sys.stderr)
+    else:
+        make.write(line, file=sys.stderr)
 
 
 def bytes_text(count: int) -> str:
@@ -25,7 +34,7 @@ def bytes_text(count: int) -> str:
     return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
-def _bar_maker() -> Callable[..., Any] | None:
+def _bar_maker() -> Any:
     if not sys.stderr.isatty():
         return None
     try:
