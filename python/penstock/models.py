@@ -59,6 +59,7 @@ class Model:
             raise PenstockError(f"session: unknown settings: {', '.join(unknown)}")
         config = config or Config(**fields)
         embedded = self.embed(prompt) if isinstance(prompt, str) else prompt  # before the engine takes memory
+        embedded.check_fits(self.directory.spec.dit.text_len, self.directory.spec.dit.text_dim)
         return Session(self._engine_for(config, device, threads), config, embedded, self.embed, seed)
 
     def _engine_for(self, config: Config, device: str, threads: int) -> Engine:

@@ -69,11 +69,15 @@ class ProgressBar:
 
 
 class FrameBar:
-    """Frames done, frames a second, milliseconds of each phase and latency, on a terminal's stderr; else silent."""
+    """Frames done, time left, frames a second, latency and milliseconds of each phase, on a terminal's stderr; else
+    silent. One line of less than 80 characters, so without a bar."""
 
     def __init__(self, total: int | None):
         make = _bar_maker()
-        self._bar = make(total=total, unit="frame", dynamic_ncols=True) if make else None
+        progress = "{n_fmt}/{total_fmt} [-{remaining}]" if total else "{n_fmt} [{elapsed}]"
+        line = f"{progress} {{rate_fmt}}{{postfix}}"
+        settings = {"unit": " frames", "dynamic_ncols": True, "mininterval": 0, "miniters": 1}  # every chunk shows
+        self._bar = make(total=total, bar_format=line, **settings) if make else None
 
     def __enter__(self) -> FrameBar:
         return self
@@ -86,8 +90,7 @@ class FrameBar:
         if self._bar is None or report.frames_out == self._bar.n:
             return
         steady = {name: phase for name, phase in report.phases.items() if not name.endswith(("_first", "_prompt"))}
-        parts = [f"{name} {phase['last_ms']:.0f} ms" for name, phase in (steady or report.phases).items()]
-        if report.latency:
-            parts.append(f"latency {1e3 * report.latency[-1]:.0f} ms")
-        self._bar.set_postfix_str(", ".join(parts), refresh=False)
+        phases = [f"{name} {phase['last_ms']:.0f}" for name, phase in (steady or report.phases).items()]
+        latency = f"latency {1e3 * report.latency[-1]:.0f}, " if report.latency else ""
+        self._bar.set_postfix_str(f"ms: {latency}{', '.join(phases)}", refresh=False)
         self._bar.update(report.frames_out - self._bar.n)
