@@ -57,7 +57,9 @@ class Model:
             raise PenstockError(f"session: expected config or its fields, got config and {', '.join(sorted(fields))}")
         if unknown := sorted(fields.keys() - Config.__dataclass_fields__.keys()):
             raise PenstockError(f"session: unknown settings: {', '.join(unknown)}")
-        config = config or Config(**fields)
+        if not isinstance(prompt, str | Prompt):
+            raise PenstockError(f"prompt: expected text or a Prompt, got {type(prompt).__name__}")
+        config = Config(**fields) if config is None else config
         embedded = self.embed(prompt) if isinstance(prompt, str) else prompt  # before the engine takes memory
         embedded.check_fits(self.directory.spec.dit.text_len, self.directory.spec.dit.text_dim)
         return Session(self._engine_for(config, device, threads), config, embedded, self.embed, seed)

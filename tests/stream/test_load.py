@@ -61,3 +61,8 @@ def test_a_prompt_is_checked_before_the_engine_is_made(model: models.Model, monk
     rows = Prompt(embeddings=np.zeros((129, 256), np.float32), text="", encoder="", tokens=129)
     with pytest.raises(PenstockError, match=r"expected \[at most 128, 256\], got \[129, 256\]"):
         model.session(rows, height=48, width=64)
+
+
+def test_a_prompt_of_another_type(model: models.Model) -> None:
+    with pytest.raises(PenstockError, match=r"^prompt: expected text or a Prompt, got int$"):
+        model.session(5, height=48, width=64)

@@ -134,6 +134,14 @@ def test_standard_input_without_frames(model_path: Path, tmp_path: Path) -> None
         assert process.returncode == 1 and not list(tmp_path.iterdir())
 
 
+def test_input_that_ends_within_a_frame(model_path: Path, tmp_path: Path) -> None:
+    """What was finished by then stays: of two steps, one chunk is still on its way."""
+    process = start(model_path, "-", "-o", tmp_path / "out.rgb", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    said = process.communicate(np.stack(clip(10, SIZE)).tobytes()[:-1], timeout=60)[1]
+    assert said == b"penstock: error: -: frame 9: expected 9216 bytes, got 9215\n"
+    assert process.returncode == 1 and (tmp_path / "out.rgb").stat().st_size == 5 * 9216
+
+
 def test_prompt_file_of_another_model(failing: Failing, film: Path, tmp_path: Path) -> None:
     write_prompt(tmp_path / "wide.safetensors", Prompt(np.zeros((2, 99), np.float32), "text", "encoder", 2))
     message = failing(film, "-o", "out.mp4", "--prompt", "wide.safetensors")
