@@ -38,8 +38,8 @@ def test_demo(tmp_path: Path) -> None:
 def test_stream_video(tmp_path: Path, model_path: Path) -> None:
     """The prompt changes at the sixth chunk; every frame has its frame."""
     film = encode(tmp_path / "in.mp4", clip(31, SIZE), 25)
-    printed = run(tmp_path, "stream_video.py", film, tmp_path / "out.mp4", "--model", model_path, "--height", SIZE[0], "--width",
-                  SIZE[1])  # fmt: skip
+    size = ["--height", SIZE[0], "--width", SIZE[1]]
+    printed = run(tmp_path, "stream_video.py", film, tmp_path / "out.mp4", "--model", model_path, *size)
     assert "chunk 6: the same harbour at night" in printed and "31 frames in, 31 out, 8 chunks" in printed
     with read_video(tmp_path / "out.mp4") as video:
         assert (len(list(video)), video.info.fps) == (31, 25)

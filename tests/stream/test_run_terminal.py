@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from penstock.video import read_video
-from tests.stream.command import start
+from penstock.video.h264 import H264Sink
+from tests.stream.command import run_json, start
 from tests.stream.conftest import SIZE
 from tests.video.clips import clip
 
@@ -117,7 +118,8 @@ def test_ctrl_c_without_a_terminal(model_path: Path, frames: bytes) -> None:
     process.send_signal(signal.SIGINT)
     rest, said = process.communicate(timeout=60)
     assert (process.returncode, rest) == (CTRL_C, b"")
-    assert said == b"penstock: interrupted: -: 5 frames, 0.3 s of video, are written\n"
+    # The fifth frame can be seen here before it counts there.
+    assert re.fullmatch(rb"penstock: interrupted: -: [45] frames, 0.[23] s of video, are written\n", said)
 
 
 def test_ctrl_c_before_the_first_frame(model_path: Path, tmp_path: Path, terminal: Terminal) -> None:
@@ -129,3 +131,21 @@ def test_ctrl_c_before_the_first_frame(model_path: Path, tmp_path: Path, termina
     assert process.wait(timeout=60) == CTRL_C
     assert terminal.text.endswith(f"penstock: interrupted: {tmp_path / 'out.mp4'}: nothing is written\n")
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_while_the_file_is_completed(
+    model_path: Path, tmp_path: Path, frames: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """It comes too late: the file is completed and the run has succeeded."""
+    close = H264Sink.close
+
+    def close_with_ctrl_c(sink: H264Sink) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        close(sink)
+
+    monkeypatch.setattr(H264Sink, "close", close_with_ctrl_c)
+    handler = signal.getsignal(signal.SIGINT)
+    (tmp_path / "in.rgb").write_bytes(frames)
+    run_json(capsys, model_path, tmp_path / "in.rgb", "-o", tmp_path / "out.mp4")
+    assert len(list(read_video(tmp_path / "out.mp4"))) == 9
+    assert signal.getsignal(signal.SIGINT) is handler

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,12 +161,29 @@ def _open_output(options: argparse.Namespace, config: Config, info: VideoInfo | 
     fps = _frame_rate(options, info)
     writer = VideoWriter(options.output, fps, (config.height, config.width), audio_from=audio)
     try:
-        with writer:
+        with _completed(writer):
             yield writer
     except KeyboardInterrupt:
         count = writer.frames_written
         written = f"{count} frames, {float(count / fps):.1f} s of video, are written" if count else "nothing is written"
         raise KeyboardInterrupt(f"{options.output}: {written}") from None
+
+
+@contextmanager
+def _completed(writer: VideoWriter) -> Iterator[None]:
+    """`with writer`, but no Ctrl-C, not even a second one, cuts the completing of the file short: all would be lost."""
+    if threading.current_thread() is not threading.main_thread():  # only there signals can come and be set
+        with writer:
+            yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(writer)
+            stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # called before the writer closes
+            yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _open_session(options: argparse.Namespace, config: Config) -> tuple[Session, float]:
