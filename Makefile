@@ -7,7 +7,7 @@ CPP_SOURCES := $(shell git ls-files --cached --others --exclude-standard 'csrc/*
 .PHONY: help demo test lint format fuzz bench wheel gpu clean
 
 help:
-	@echo "make demo    run the tiny model once, from weights to latents"
+	@echo "make demo    set up .venv, build, turn a generated clip into another video with the tiny model (CPU)"
 	@echo "make test    set up .venv, build, run the tests"
 	@echo "make lint    ruff and clang-format, as CI checks them (make format applies them)"
 	@echo "make fuzz    fuzz the plan and safetensors readers for a minute (needs clang++)"
@@ -28,7 +28,7 @@ $(VENV)/.build: $(VENV)/.setup setup.py CMakeLists.txt $(shell find csrc -type f
 	touch $@
 
 demo: $(VENV)/.build
-	$(BIN)/python examples/denoise_tiny.py
+	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.build
 	$(BIN)/python -m pytest

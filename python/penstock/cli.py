@@ -32,8 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PenstockError as error:
         print(f"penstock: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("penstock: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        done = f": {interrupt}" if str(interrupt) else ""
+        print(f"penstock: interrupted{done}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         sys.stderr.close()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from penstock.runtime.build import create_engine
 from penstock.runtime.config import Config
 from penstock.runtime.engine import Engine
-from penstock.runtime.errors import PenstockError
+from penstock.runtime.errors import PenstockError, os_errors_as_penstock
 from penstock.runtime.model import PRESETS, ModelDir, load_model
 from penstock.runtime.prompt import Prompt
 from penstock.runtime.synth import synth
@@ -55,8 +57,11 @@ class Model:
             raise PenstockError(f"session: expected config or its fields, got config and {', '.join(sorted(fields))}")
         if unknown := sorted(fields.keys() - Config.__dataclass_fields__.keys()):
             raise PenstockError(f"session: unknown settings: {', '.join(unknown)}")
-        config = config or Config(**fields)
+        if not isinstance(prompt, str | Prompt):
+            raise PenstockError(f"prompt: expected text or a Prompt, got {type(prompt).__name__}")
+        config = Config(**fields) if config is None else config
         embedded = self.embed(prompt) if isinstance(prompt, str) else prompt  # before the engine takes memory
+        embedded.check_fits(self.directory.spec.dit.text_len, self.directory.spec.dit.text_dim)
         return Session(self._engine_for(config, device, threads), config, embedded, self.embed, seed)
 
     def _engine_for(self, config: Config, device: str, threads: int) -> Engine:
@@ -88,10 +93,28 @@ def _bundled_directory() -> Path:
     if cache is None:
         raise PenstockError(f"{BUNDLED}: no cache directory to keep it in; write it with penstock synth {BUNDLED} DIR")
     path = cache.parent / "models" / BUNDLED
-    try:
-        if load_model(path).spec == PRESETS[BUNDLED]:
-            return path
-    except PenstockError:
-        pass  # not there yet, or left unfinished
-    synth(BUNDLED, path)
+    if not _is_bundled(path):
+        _make_bundled(path)
     return path
+
+
+def _is_bundled(path: Path) -> bool:
+    try:
+        return load_model(path).spec == PRESETS[BUNDLED]
+    except PenstockError:
+        return False
+
+
+def _make_bundled(path: Path) -> None:
+    """Made beside its place and then moved there, so that neither Ctrl-C nor a second process leaves a part of it."""
+    with os_errors_as_penstock(path, f"keep the model here (penstock synth {BUNDLED} DIR writes it elsewhere)"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{BUNDLED}.", dir=path.parent) as folder:
+            made = Path(folder) / BUNDLED
+            synth(BUNDLED, made)
+            shutil.rmtree(path, ignore_errors=True)  # that of another version
+            try:
+                made.rename(path)
+            except OSError:
+                if not _is_bundled(path):  # else another process was faster
+                    raise

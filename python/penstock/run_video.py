@@ -58,7 +58,13 @@ class RunReport:
 Progress = Callable[[RunReport], None]
 
 
-def run_video(session: Session, source: Iterable[np.ndarray], sink: FrameSink, progress: Progress) -> RunReport:
+def no_progress(_: RunReport) -> None:
+    """For those who look at the report at the end only."""
+
+
+def run_video(
+    session: Session, source: Iterable[np.ndarray], sink: FrameSink, progress: Progress = no_progress
+) -> RunReport:
     """Every frame of `source` through the session into `sink`; as many come out. `progress` is called as they do.
 
     An exception, Ctrl-C included, leaves in `sink` what was finished before.
@@ -66,7 +72,7 @@ def run_video(session: Session, source: Iterable[np.ndarray], sink: FrameSink, p
     return _run(session, _push_all(session, source), sink, progress)
 
 
-def generate_video(session: Session, frames: int, sink: FrameSink, progress: Progress) -> RunReport:
+def generate_video(session: Session, frames: int, sink: FrameSink, progress: Progress = no_progress) -> RunReport:
     """Text-to-video: makes blocks until there are `frames` frames; the last block is cut to that."""
     return _run(session, _generate(session, frames), sink, progress)
 

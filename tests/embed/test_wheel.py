@@ -39,6 +39,7 @@ def test_wheel_asks_for_two_packages(clean_environment: Path) -> None:
 def test_doctor(clean_environment: Path) -> None:
     text = run(clean_environment / "penstock", "doctor")
     assert "cpu backend  yes" in text and "torch        missing: needed for penstock convert" in text
+    assert "av           missing: needed for penstock run" in text
     report = json.loads(run(clean_environment / "penstock", "doctor", "--json"))
     assert report["cpu_threads"] >= 1 and report["libraries"]["torch"] is None
 
@@ -53,6 +54,28 @@ def test_tiny_from_the_wheel(clean_environment: Path, tmp_path: Path) -> None:
         "import numpy as np; x = s.read('x0_first'); assert np.isfinite(x).all() and x.std() > 0.1; print(x.shape)"
     )
     assert run(clean_environment / "python", "-c", script.format(tmp_path / "engine")).strip() == "(1, 2, 16, 8, 8)"
+
+
+def test_run_from_the_wheel(clean_environment: Path, tmp_path: Path) -> None:
+    """Raw frames need no PyAV; a video names the extra that has it."""
+    (tmp_path / "in.rgb").write_bytes(bytes(range(256)) * (5 * 48 * 64 * 3 // 256))
+    run(clean_environment / "penstock", "synth", "tiny", tmp_path / "model")
+    command = ["run", tmp_path / "in.rgb", "--model", tmp_path / "model", "--prompt", "a ship", "--size", "48x64"]
+    run(clean_environment / "penstock", *command, "-o", tmp_path / "out.rgb")
+    assert (tmp_path / "out.rgb").stat().st_size == (tmp_path / "in.rgb").stat().st_size
+    command = [clean_environment / "penstock", *command, "-o", tmp_path / "out.mp4"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd="/", env={})
+    assert result.returncode == 1 and result.stderr.endswith("pip install 'penstock[video]'\n")
+
+
+def test_python_from_the_wheel(clean_environment: Path, tmp_path: Path) -> None:
+    script = (
+        "import penstock, numpy as np; penstock.Config, penstock.VideoWriter, penstock.read_video; "
+        "s = penstock.load('{}').session('a ship', height=48, width=64); "
+        "print(len(s.push(np.zeros((5, 48, 64, 3), np.uint8))), len(s.flush()))"
+    )
+    run(clean_environment / "penstock", "synth", "tiny", tmp_path / "model")
+    assert run(clean_environment / "python", "-c", script.format(tmp_path / "model")).split() == ["5", "0"]
 
 
 def test_wheel_carries_header_and_library(clean_environment: Path) -> None:

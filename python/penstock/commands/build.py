@@ -13,11 +13,11 @@ from penstock.runtime.errors import PenstockError
 HELP = "write an engine directory for one configuration"
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     """ "480x832" → (480, 832): height, width in pixels."""
     match = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text)
     if not match:
-        raise PenstockError(f"--size: expected HEIGHTxWIDTH such as 480x832, got {text!r}")
+        raise PenstockError(f"{option}: expected HEIGHTxWIDTH such as 480x832, got {text!r}")
     return int(match[1]), int(match[2])
 
 

@@ -13,7 +13,7 @@ _FIELDS = ("steps", "mode", "history", "encoder", "decoder", "latent_norm", "noi
            "cache_policy", "sink_threshold", "cache_frames", "sink_frames", "refresh_frames")  # fmt: skip
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+def add_config_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     parser.add_argument("--size", default="480x832", metavar="HxW", help="pixels, multiples of 16 (default 480x832)")
     parser.add_argument("--steps", type=int, help="denoising steps per chunk (default 2; 4 in text-to-video)")
     parser.add_argument("--timesteps", metavar="T,T,...", help="list of timesteps to take the steps from (default "

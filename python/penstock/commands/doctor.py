@@ -15,8 +15,11 @@ HELP = "say what works here and what is missing"
 LIBRARIES = {
     "numpy": "everything",
     "safetensors": "everything",
-    "torch": "penstock convert on .pt and .pth files",
-    "tqdm": "progress bars",
+    "torch": "penstock convert on .pt and .pth files, and text encoders (penstock[text])",
+    "transformers": "text encoders, that is prompts of models with real weights (penstock[text])",
+    "tokenizers": "text encoders (penstock[text])",
+    "av": "penstock run on video files and pictures (penstock[video])",
+    "tqdm": "progress bars (penstock[video])",
 }
 
 

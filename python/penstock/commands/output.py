@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from penstock.run_video import RunReport
 
 
-def emit(result: Mapping[str, Any], as_json: bool, text: str) -> None:
-    """Prints a command's result: one JSON object, or its text."""
-    print(json.dumps(result, indent=2) if as_json else text)
+def emit(result: Mapping[str, Any], as_json: bool, text: str, file: TextIO | None = None) -> None:
+    """Prints a command's result: one JSON object, or its text; to standard output by default."""
+    print(json.dumps(result, indent=2) if as_json else text, file=file)
+
+
+def say(line: str) -> None:
+    """A line on stderr, above the progress bar if there is one."""
+    make = _bar_maker()
+    if make is None:
+        print(line, file=sys.stderr)
+    else:
+        make.write(line, file=sys.stderr)
 
 
 def bytes_text(count: int) -> str:
@@ -25,7 +34,7 @@ def bytes_text(count: int) -> str:
     return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
-def _bar_maker() -> Callable[..., Any] | None:
+def _bar_maker() -> Any:
     if not sys.stderr.isatty():
         return None
     try:
@@ -60,11 +69,15 @@ class ProgressBar:
 
 
 class FrameBar:
-    """Frames done, frames a second, milliseconds of each phase and latency, on a terminal's stderr; else silent."""
+    """Frames done, time left, frames a second, latency and milliseconds of each phase, on a terminal's stderr; else
+    silent. One line of less than 80 characters, so without a bar."""
 
     def __init__(self, total: int | None):
         make = _bar_maker()
-        self._bar = make(total=total, unit="frame", dynamic_ncols=True) if make else None
+        progress = "{n_fmt}/{total_fmt} [-{remaining}]" if total else "{n_fmt} [{elapsed}]"
+        line = f"{progress} {{rate_fmt}}{{postfix}}"
+        settings = {"unit": " frames", "dynamic_ncols": True, "mininterval": 0, "miniters": 1}  # every chunk shows
+        self._bar = make(total=total, bar_format=line, **settings) if make else None
 
     def __enter__(self) -> FrameBar:
         return self
@@ -77,8 +90,7 @@ class FrameBar:
         if self._bar is None or report.frames_out == self._bar.n:
             return
         steady = {name: phase for name, phase in report.phases.items() if not name.endswith(("_first", "_prompt"))}
-        parts = [f"{name} {phase['last_ms']:.0f} ms" for name, phase in (steady or report.phases).items()]
-        if report.latency:
-            parts.append(f"latency {1e3 * report.latency[-1]:.0f} ms")
-        self._bar.set_postfix_str(", ".join(parts), refresh=False)
+        phases = [f"{name} {phase['last_ms']:.0f}" for name, phase in (steady or report.phases).items()]
+        latency = f"latency {1e3 * report.latency[-1]:.0f}, " if report.latency else ""
+        self._bar.set_postfix_str(f"ms: {latency}{', '.join(phases)}", refresh=False)
         self._bar.update(report.frames_out - self._bar.n)

@@ -68,6 +68,7 @@ class FolderSink:
         with os_errors_as_penstock(path, "write"):
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise PenstockError(f"{path}: expected a new or empty folder to write pictures to")
+            self._is_new = not path.exists()
             path.mkdir(parents=True, exist_ok=True)
         self._count = 0
 
@@ -81,7 +82,10 @@ class FolderSink:
         self._count += 1
 
     def close(self) -> None:
-        """Every picture is complete already."""
+        """Every picture is complete already; a folder that was made for none goes."""
+        if self._is_new and not self._count:
+            with os_errors_as_penstock(self._path, "remove"):
+                self._path.rmdir()
 
 
 def _natural(file: Path) -> tuple[Any, ...]:

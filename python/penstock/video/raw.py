@@ -81,10 +81,13 @@ class RawSource:
 
 
 class RawSink:
-    """Writes raw rgb24 frames to a file, which gets its name on `close`, or to standard output for "-"."""
+    """Writes raw rgb24 frames to a file, which gets its name on `close`, or to standard output for "-".
+
+    No file where there was no frame.
+    """
 
     def __init__(self, path: str) -> None:
-        self._path = Path(path)
+        self._path, self._count = Path(path), 0
         self._temporary: Path | None = None
         if path == STANDARD_STREAM:
             self._file: BinaryIO = sys.stdout.buffer
@@ -95,6 +98,7 @@ class RawSink:
 
     def write(self, frame: np.ndarray) -> None:
         """One frame uint8 [H, W, 3]."""
+        self._count += 1
         if self._temporary is None:
             self._file.write(frame.data)  # a reader that went away is for the caller to see, as BrokenPipeError
             return
@@ -109,7 +113,8 @@ class RawSink:
         with os_errors_as_penstock(self._path, "write"):
             try:
                 self._file.close()
-                os.replace(self._temporary, self._path)
+                if self._count:
+                    os.replace(self._temporary, self._path)
             finally:
                 self._temporary.unlink(missing_ok=True)
 
