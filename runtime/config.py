@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from .errors import PenstockError
+from .errors import PenstockError, is_number
 from .rope import POSITIONS
 from .schedule import CLEAN_TIMESTEP, TEXT_TO_VIDEO_TIMESTEPS, step_list
 
@@ -21,6 +21,7 @@ LATENT_NORMS = ("raw", "normalized")
 LOWEST_CONTROLLED_NOISE = 0.1  # the controller takes up to 0.1 off the noise scale
 _CHOICES = {"mode": MODES, "history": HISTORIES, "source": SOURCES, "encoder": CODERS, "decoder": DECODERS,
             "latent_norm": LATENT_NORMS, "cache_policy": CACHE_POLICIES}  # fmt: skip
+_TYPES = {"int": "an integer", "float": "a number", "str": "text", "bool": "True or False"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Config:
     schedule: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._check_types()
         unit = VAE_STRIDE * PATCH
         for name in ("height", "width"):
             value = getattr(self, name)
@@ -86,6 +88,15 @@ class Config:
         self._check_noise()
         self._check_cache()
         self._check_placement()
+
+    def _check_types(self) -> None:
+        for entry in fields(self):
+            if entry.name in ("schedule", "timesteps"):
+                continue
+            value = getattr(self, entry.name)
+            good = is_number(value) if entry.type == "float" else type(value).__name__ == entry.type
+            if not good:
+                raise PenstockError(f"{entry.name}: expected {_TYPES[entry.type]}, got {value!r:.80}")
 
     def _check_noise(self) -> None:
         lowest = LOWEST_CONTROLLED_NOISE if self.controls_noise else 0.0

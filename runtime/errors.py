@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 MAX_LISTED = 20
@@ -17,6 +18,11 @@ class PenstockError(Exception):
     The message is one clear line: what is wrong, what was expected and what came. A message about many items adds one
     line per item, at most `MAX_LISTED` of them (see `listing`).
     """
+
+
+def is_number(value: Any) -> bool:
+    """Whether a setting is a number as a user means it: no text, and no True."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def listing(headline: str, items: Sequence[str]) -> str:

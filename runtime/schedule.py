@@ -32,6 +32,6 @@ def step_list(steps: int, timesteps: tuple[int, ...] | None = None) -> tuple[int
     available = VIDEO_TO_VIDEO_TIMESTEPS if timesteps is None else tuple(timesteps)
     if not 1 <= steps <= len(available):
         raise PenstockError(f"steps: expected 1 to {len(available)} (the list {available}), got {steps}")
-    if any(not 0 < t <= TRAINING_STEPS for t in available):
-        raise PenstockError(f"timesteps: expected values in (0, {TRAINING_STEPS}], got {list(available)}")
+    if any(type(t) is not int or not 0 < t <= TRAINING_STEPS for t in available):
+        raise PenstockError(f"timesteps: expected integers in (0, {TRAINING_STEPS}], got {list(available)}")
     return available[:steps]

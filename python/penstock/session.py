@@ -10,7 +10,7 @@ import numpy as np
 from penstock.frames import as_frames
 from penstock.runtime.config import LOWEST_CONTROLLED_NOISE, Config
 from penstock.runtime.engine import Engine
-from penstock.runtime.errors import PenstockError
+from penstock.runtime.errors import PenstockError, is_number
 from penstock.runtime.prompt import Prompt
 from penstock.runtime.schedule import CLEAN_TIMESTEP, sigma_of, step_list
 from penstock.stages import Stages
@@ -87,6 +87,10 @@ class Session(Stages):
 
     def generate(self, blocks: int = 1) -> np.ndarray:
         """Text-to-video: makes so many blocks from noise and returns the frames that are finished."""
+        if type(blocks) is not int or blocks < 0:
+            raise PenstockError(f"generate: expected a number of blocks, got {blocks!r:.80}")
+        if self.config.source != "noise":
+            raise PenstockError("generate: this configuration is video-to-video, push frames instead")
         core = self._drive("frames")
         core.generate(blocks)
         return core.pull()
@@ -117,6 +121,8 @@ class Session(Stages):
 
     @prompt.setter
     def prompt(self, prompt: str | Prompt) -> None:
+        if not isinstance(prompt, str | Prompt):
+            raise PenstockError(f"prompt: expected text or a Prompt, got {type(prompt).__name__}")
         self._set_prompt(self._embed(prompt) if isinstance(prompt, str) else prompt)
 
     def _set_prompt(self, prompt: Prompt) -> None:
@@ -133,7 +139,7 @@ class Session(Stages):
         lowest = LOWEST_CONTROLLED_NOISE if self.config.controls_noise else 0.0
         if self.config.source == "noise":
             raise PenstockError("noise_scale: text-to-video starts from pure noise, it cannot be set")
-        if not isinstance(value, int | float) or not lowest <= value <= 1:
+        if not is_number(value) or not lowest <= value <= 1:
             raise PenstockError(f"noise_scale: expected {lowest:g} to 1, got {value!r:.80}")
         self._open().write("noise_scale", [value])
         self._noise_scale = float(value)
@@ -160,9 +166,9 @@ class Session(Stages):
 
     @timesteps.setter
     def timesteps(self, values: Iterable[int]) -> None:
-        given = tuple(values)
-        if len(given) != self.config.steps:
-            raise PenstockError(f"timesteps: expected {self.config.steps}, one for each step, got {len(given)}")
+        given = tuple(values) if isinstance(values, Iterable) else values
+        if not isinstance(given, tuple) or len(given) != self.config.steps:
+            raise PenstockError(f"timesteps: expected {self.config.steps}, one for each step, got {values!r:.80}")
         timesteps = step_list(self.config.steps, given)
         schedule = (*timesteps, CLEAN_TIMESTEP) if self.config.clean_context else timesteps
         core = self._open()

@@ -12,7 +12,7 @@ import numpy as np
 from penstock.frames import as_frames
 from penstock.runtime.config import Config
 from penstock.runtime.engine import Session as Core
-from penstock.runtime.errors import PenstockError
+from penstock.runtime.errors import PenstockError, is_number
 from penstock.runtime.schedule import sigma_of
 
 
@@ -111,7 +111,7 @@ class Stages:
         if timestep is None:
             yield
             return
-        if not 0 <= timestep <= 1000:
+        if not is_number(timestep) or not 0 <= timestep <= 1000:
             raise PenstockError(f"timestep: expected 0 to 1000, got {timestep!r:.80}")
         before = {name: core.read(name) for name in ("timestep", "sigma")}
         core.write("timestep", [timestep, *before["timestep"][1:]])

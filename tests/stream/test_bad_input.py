@@ -111,6 +111,7 @@ def test_bad_noise(session: Session, rng: np.random.Generator) -> None:
 def test_bad_stage_input(session: Session) -> None:
     assert "finite" in fails(session.denoise, np.full((2, 16, 6, 8), np.inf))
     assert "'latents_first'" in fails(session.denoise, np.zeros((1, 16, 6, 8)))
+    assert "timestep: expected 0 to 1000, got 'a'" in fails(session.denoise, timestep="a")
     assert "timestep: expected 0 to 1000, got 1001" in fails(session.denoise, timestep=1001)
     assert "expected latents [2, 16, 6, 8], got [1, 16, 6, 8]" in fails(session.decode, np.zeros((1, 16, 6, 8)))
 
@@ -123,7 +124,13 @@ def test_bad_controls(session: Session) -> None:
     assert "0.1 to 1, got 0.05" in set_to("noise_scale", 0.05)
     assert "got nan" in set_to("noise_scale", float("nan"))
     assert set_to("seed", -1).startswith("seed: expected an integer from 0 to 2**64 - 1")
-    assert set_to("timesteps", (700,)) == "timesteps: expected 2, one for each step, got 1"
+    assert set_to("noise_scale", True) == "noise_scale: expected 0.1 to 1, got True"
+    assert set_to("timesteps", (700,)) == "timesteps: expected 2, one for each step, got (700,)"
+    assert set_to("timesteps", 5) == "timesteps: expected 2, one for each step, got 5"
+    assert "expected integers in (0, 1000], got ['a', 'b']" in set_to("timesteps", ("a", "b"))
+    assert set_to("prompt", 5) == "prompt: expected text or a Prompt, got int"
+    session.noise_scale = np.float32(0.5)
+    session.noise_scale = 0.8
     assert "(0, 1000]" in set_to("timesteps", (1200, 3))
     assert (session.noise_scale, session.seed, session.timesteps) == (0.8, 0, (700, 500))
 
@@ -131,6 +138,10 @@ def test_bad_controls(session: Session) -> None:
 def test_bad_sessions(model: Model) -> None:
     assert "expected 1 to 4 (the list (700, 500, 400, 200)), got 5" in fails(model.session, "a", steps=5)
     assert "height: expected a multiple of 16 pixels, got 100 (nearest: 96)" in fails(model.session, "a", height=100)
+    assert "height: expected an integer, got '48'" in fails(model.session, "a", height="48")
+    assert "height: expected an integer, got 48.0" in fails(model.session, "a", height=48.0)
+    assert "noise_scale: expected a number, got '2'" in fails(model.session, "a", noise_scale="2")
+    assert "noise_controller: expected True or False, got 1" in fails(model.session, "a", noise_controller=1)
     assert "unknown settings: hight" in fails(model.session, "a", hight=96)
     assert "got config and steps" in fails(model.session, "a", config=Config(), steps=1)
     assert "latent_norm: expected normalized with encoder taehv" in fails(model.session, "a", encoder="taehv")
@@ -142,7 +153,9 @@ def test_bad_sessions(model: Model) -> None:
 
 
 def test_video_and_noise_sources_refuse_each_other(model: Model, session: Session, rng: np.random.Generator) -> None:
-    assert "this plan is video-to-video, push frames instead" in fails(session.generate)
+    assert "this configuration is video-to-video, push frames instead" in fails(session.generate)
+    assert "expected a number of blocks, got '1'" in fails(session.generate, "1")
+    session.push(random_clip(rng, 1))
     with model.session("a", config=Config.text_to_video(height=SIZE[0], width=SIZE[1])) as noise:
         assert "takes no frames" in fails(noise.push, random_clip(rng, 5))
         assert "pure noise" in fails(setattr, noise, "noise_scale", 0.5)
