@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .cuda_libraries import point_to_cublaslt
 from .errors import PenstockError
 from .pack import PackedWeight
 from .plan import Plan
@@ -51,11 +52,13 @@ class Engine:
     @classmethod
     def open(cls, directory: str | os.PathLike[str], device: str = "auto", threads: int = 0) -> Engine:
         """Opens an engine directory that :func:`penstock.runtime.build.build` wrote. threads 0: all cores."""
+        point_to_cublaslt()
         return cls(_engine.Engine.open(os.fspath(directory), device, threads))
 
     @classmethod
     def create(cls, plan: Plan, weights: Iterable[PackedWeight], device: str = "auto", threads: int = 0) -> Engine:
         """An engine from a plan and its weights, which are copied to the device one by one."""
+        point_to_cublaslt()
         handle = _engine.Engine.create(plan.to_json(), device, threads)
         for weight in weights:
             handle.set_weight(weight.name, weight.dtype, list(weight.shape), weight.bytes())

@@ -33,7 +33,7 @@ const std::vector<OpDefinition>& all_ops() {
   static const std::vector<OpDefinition> definitions{
       {&ops::kPatchify, ops::patchify_cpu},
       {&ops::kUnpatchify, ops::unpatchify_cpu},
-      {&ops::kGemm, ops::gemm_cpu},
+      {&ops::kGemm, ops::gemm_cpu, ops::gemm_cuda},
       {&ops::kTimeEmbed, ops::time_embed_cpu},
       {&ops::kLayernormModulate, ops::layernorm_modulate_cpu},
       {&ops::kGateResidualLayernorm, ops::gate_residual_layernorm_cpu},

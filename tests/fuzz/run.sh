@@ -24,14 +24,17 @@ build() {
 .RECIPEPREFIX = >
 out := build/fuzz
 flags := -std=c++17 -g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Icsrc -Icsrc/include
-sources := $(wildcard csrc/engine/*.cpp csrc/engine/cpu/*.cpp csrc/ops/*.cpp csrc/ops/*/*.cpp)
-objects := $(sources:%.cpp=$(out)/%.o)
+sources := $(wildcard csrc/engine/*.cpp csrc/engine/cpu/*.cpp csrc/engine/cuda/*.cpp csrc/ops/*.cpp csrc/ops/*/*.cpp)
+objects := $(sources:%.cpp=$(out)/%.o) $(out)/kernel_bundle.o
 
 $(out)/fuzz_%: $(out)/tests/fuzz/fuzz_%.o $(out)/penstock.a
 > clang++ -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all $^ -o $@ -pthread -ldl
 
 $(out)/penstock.a: $(objects)
 > rm -f $@ && ar rcs $@ $^
+
+$(out)/kernel_bundle.o: csrc/engine/cuda/kernel_bundle.S.in
+> sed 's|@PENSTOCK_KERNEL_BUNDLE@|/dev/null|' $< >$(out)/kernel_bundle.S && clang++ -c $(out)/kernel_bundle.S -o $@
 
 $(out)/%.o: %.cpp tests/fuzz/run.sh
 > mkdir -p $(@D) && clang++ $(flags) -MMD -MP -c $< -o $@

@@ -28,5 +28,6 @@ inline const OpContract kGemm{
 };
 
 void gemm_cpu(const OpArgs& args, ThreadPool& pool);
+void gemm_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops
