@@ -8,7 +8,7 @@ in the library (see aot.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -20,7 +20,8 @@ class Variant:
     "*fp32", "*i32", "i32", "i64", "u64", "fp32"). constants: the tl.constexpr parameters. divisible: the pointers (as
     addresses) and integers that are multiples of 16, which the engine checks when it binds an op; without it loads are
     not vectorised. needs: instructions that the code for sm_90a must contain ("HGMMA"). fused_multiply_add: whether
-    multiplications and additions may be contracted, which rounds once less.
+    multiplications and additions may be contracted, which rounds once less. serves: the shapes and flags that this form
+    is for, by the names under which the engine asks for it; what is not in it may be anything.
     """
 
     kernel: Any
@@ -31,6 +32,7 @@ class Variant:
     stages: int = 3
     needs: tuple[str, ...] = ()
     fused_multiply_add: bool = True
+    serves: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

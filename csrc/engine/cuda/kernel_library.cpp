@@ -25,6 +25,13 @@ ParameterType parameter_type(const Json& type) {
   type.fail("unknown parameter type ", quoted(text));
 }
 
+Numbers read_numbers(const Json& object) {
+  Numbers numbers;
+  for (const auto& [name, value] : object.members())
+    numbers[name] = value.kind() == Json::Kind::kBool ? value.boolean() : value.integer();
+  return numbers;
+}
+
 Kernel read_kernel(const Json& entry, const Safetensors& bundle) {
   Kernel kernel;
   kernel.name = entry.at("name").string();
@@ -32,8 +39,8 @@ Kernel read_kernel(const Json& entry, const Safetensors& bundle) {
   kernel.symbol = entry.at("symbol").string();
   kernel.threads = static_cast<unsigned>(entry.at("warps").integer(1, 32)) * kWarp;
   kernel.shared = static_cast<unsigned>(entry.at("shared").integer(0, 1 << 20));
-  for (const auto& [name, value] : entry.at("constants").members())
-    kernel.constants[name] = value.kind() == Json::Kind::kBool ? value.boolean() : value.integer();
+  kernel.constants = read_numbers(entry.at("constants"));
+  kernel.serves = read_numbers(entry.at("serves"));
   std::vector<std::string> divisible;
   for (const Json& name : entry.at("divisible").items()) divisible.push_back(name.string());
   for (const Json& parameter : entry.at("parameters").items()) {
@@ -60,9 +67,17 @@ std::vector<Kernel> read_bundle() {
   return kernels;
 }
 
-std::string constants_text(const Constants& constants) {
+bool does_serve(const Kernel& kernel, const Numbers& wanted) {
+  for (const auto& [name, value] : kernel.serves) {
+    const auto given = wanted.find(name);
+    if (given == wanted.end() || given->second != value) return false;
+  }
+  return true;
+}
+
+std::string numbers_text(const Numbers& numbers) {
   std::string text;
-  for (const auto& [name, value] : constants) text += cat(text.empty() ? "" : ", ", name, "=", value);
+  for (const auto& [name, value] : numbers) text += cat(text.empty() ? "" : ", ", name, "=", value);
   return "{" + text + "}";
 }
 
@@ -84,12 +99,12 @@ KernelLibrary::KernelLibrary(int architecture) : architecture_(architecture) {
        known.empty() ? " none" : known);
 }
 
-LoadedKernel KernelLibrary::find(std::string_view name, const Constants& constants) {
+LoadedKernel KernelLibrary::find(std::string_view name, const Numbers& wanted) {
   std::string known;
   for (const Kernel& kernel : embedded_kernels()) {
     if (kernel.architecture != architecture_ || kernel.name != name) continue;
-    if (kernel.constants != constants) {
-      known += " " + constants_text(kernel.constants);
+    if (!does_serve(kernel, wanted)) {
+      known += " " + numbers_text(kernel.serves);
       continue;
     }
     auto& [module, function] = loaded_[&kernel];
@@ -104,8 +119,8 @@ LoadedKernel KernelLibrary::find(std::string_view name, const Constants& constan
     }
     return {&kernel, function};
   }
-  fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", quoted(name), " was not compiled for sm_", architecture_, " with ",
-       constants_text(constants), "; there is:", known.empty() ? " nothing" : known);
+  fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", quoted(name), " was not compiled for sm_", architecture_, " and ",
+       numbers_text(wanted), "; there is:", known.empty() ? " nothing" : known);
 }
 
 }  // namespace penstock::cuda

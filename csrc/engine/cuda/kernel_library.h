@@ -12,8 +12,8 @@
 
 namespace penstock::cuda {
 
-// Compile-time constants by name; flags are 0 or 1.
-using Constants = std::map<std::string, int64_t, std::less<>>;
+// Numbers by name; flags are 0 or 1.
+using Numbers = std::map<std::string, int64_t, std::less<>>;
 
 enum class ParameterType { kPointer, kI32, kI64, kF32 };
 
@@ -26,7 +26,8 @@ struct Parameter {
 struct Kernel {
   std::string name;
   int architecture = 0;  // 90 for sm_90 and sm_90a
-  Constants constants;
+  Numbers constants;     // compile-time
+  Numbers serves;        // the shapes and flags that it was compiled for; what is not in it may be anything
   std::vector<Parameter> parameters;
   std::string symbol;
   unsigned threads = 0;  // per block
@@ -50,8 +51,8 @@ class KernelLibrary {
   // Throws PENSTOCK_ERR_UNSUPPORTED if this build has no kernels for the architecture.
   explicit KernelLibrary(int architecture);
 
-  // The variant with exactly these constants. Throws PENSTOCK_ERR_UNSUPPORTED, naming the variants there are.
-  LoadedKernel find(std::string_view name, const Constants& constants);
+  // The first variant that serves these shapes and flags. Throws PENSTOCK_ERR_UNSUPPORTED, naming what there is.
+  LoadedKernel find(std::string_view name, const Numbers& wanted);
 
  private:
   int architecture_;

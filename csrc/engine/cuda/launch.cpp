@@ -32,6 +32,14 @@ void Launch::pack(T value) {
   values_.push_back(slot);
 }
 
+int64_t Launch::constant(std::string_view name) const {
+  const Numbers& constants = loaded_.kernel->constants;
+  const auto found = constants.find(name);
+  if (found == constants.end())
+    fail(PENSTOCK_ERR_INTERNAL, "kernel ", loaded_.kernel->name, " has no constant ", std::string(name));
+  return found->second;
+}
+
 Launch& Launch::pointer(const TensorView& tensor) { return pointer(tensor.data); }
 
 Launch& Launch::pointer(const void* address) {

@@ -21,6 +21,9 @@ class Launch {
  public:
   Launch(const LoadedKernel& loaded, Stream stream) : loaded_(loaded), stream_(stream) {}
 
+  // A compile-time constant of the variant, which the grid depends on.
+  int64_t constant(std::string_view name) const;
+
   // A tensor's address; for an absent optional role, whose kernel variant does not touch it, null.
   Launch& pointer(const TensorView& tensor);
   Launch& pointer(const void* address);
@@ -43,8 +46,9 @@ class Launcher {
   Launcher(KernelLibrary& kernels, BlasLt& blas, Stream stream, void* workspace, size_t workspace_bytes)
       : kernels_(kernels), blas_(blas), stream_(stream), workspace_(workspace), workspace_bytes_(workspace_bytes) {}
 
-  Launch kernel(std::string_view name, const Constants& constants = {}) {
-    return Launch(kernels_.find(name, constants), stream_);
+  // A launch of the kernel's variant for these shapes and flags.
+  Launch kernel(std::string_view name, const Numbers& shape = {}) {
+    return Launch(kernels_.find(name, shape), stream_);
   }
   BlasLt& blas() { return blas_; }
   Stream stream() const { return stream_; }
