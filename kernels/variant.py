@@ -20,7 +20,8 @@ class Variant:
     "*fp32", "*i32", "i32", "i64", "u64", "fp32"). constants: the tl.constexpr parameters. divisible: the pointers (as
     addresses) and integers that are multiples of 16, which the engine checks when it binds an op; without it loads are
     not vectorised. needs: instructions that the code for sm_90a must contain ("HGMMA"). fused_multiply_add: whether
-    multiplications and additions may be contracted, which rounds once less.
+    multiplications and additions may be contracted, which rounds once less. architectures: what it is compiled for,
+    such as "90a"; everything if empty.
     """
 
     kernel: Any
@@ -31,6 +32,7 @@ class Variant:
     stages: int = 3
     needs: tuple[str, ...] = ()
     fused_multiply_add: bool = True
+    architectures: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
