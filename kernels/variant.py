@@ -20,8 +20,9 @@ class Variant:
     "*fp32", "*i32", "i32", "i64", "u64", "fp32"). constants: the tl.constexpr parameters. divisible: the pointers (as
     addresses) and integers that are multiples of 16, which the engine checks when it binds an op; without it loads are
     not vectorised. needs: instructions that the code for sm_90a must contain ("HGMMA"). fused_multiply_add: whether
-    multiplications and additions may be contracted, which rounds once less. serves: the shapes and flags that this form
-    is for, by the names under which the engine asks for it; what is not in it may be anything.
+    multiplications and additions may be contracted, which rounds once less. architectures: what it is compiled for,
+    such as "90a"; everything if empty. serves: the shapes that this form is for, where constants do not say it; the
+    engine asks for a kernel by values of constants and of these.
     """
 
     kernel: Any
@@ -32,6 +33,7 @@ class Variant:
     stages: int = 3
     needs: tuple[str, ...] = ()
     fused_multiply_add: bool = True
+    architectures: tuple[str, ...] = ()
     serves: Mapping[str, int] = field(default_factory=dict)
 
     @property

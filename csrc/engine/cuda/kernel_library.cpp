@@ -25,25 +25,35 @@ ParameterType parameter_type(const Json& type) {
   type.fail("unknown parameter type ", quoted(text));
 }
 
-Numbers read_numbers(const Json& object) {
-  Numbers numbers;
+void read_numbers(const Json& object, Numbers& numbers) {
   for (const auto& [name, value] : object.members())
     numbers[name] = value.kind() == Json::Kind::kBool ? value.boolean() : value.integer();
-  return numbers;
+}
+
+// "sm_90a" → 90
+int read_architecture(const Json& arch) {
+  const std::string text = arch.string();
+  int number = 0;
+  for (const char digit : text)
+    if (digit >= '0' && digit <= '9' && number < 1000) number = 10 * number + (digit - '0');
+  if (text.rfind("sm_", 0) != 0 || number == 0)
+    arch.fail("expected an architecture such as sm_90a, got ", quoted(text));
+  return number;
 }
 
 Kernel read_kernel(const Json& entry, const Safetensors& bundle) {
   Kernel kernel;
   kernel.name = entry.at("name").string();
-  kernel.architecture = static_cast<int>(entry.at("architecture").integer(0, 1000));
+  kernel.architecture = read_architecture(entry.at("arch"));
   kernel.symbol = entry.at("symbol").string();
   kernel.threads = static_cast<unsigned>(entry.at("warps").integer(1, 32)) * kWarp;
   kernel.shared = static_cast<unsigned>(entry.at("shared").integer(0, 1 << 20));
-  kernel.constants = read_numbers(entry.at("constants"));
-  kernel.serves = read_numbers(entry.at("serves"));
+  kernel.scratch_parameters = static_cast<size_t>(entry.at("scratch_params").integer(0, 8));
+  read_numbers(entry.at("constants"), kernel.numbers);
+  read_numbers(entry.at("serves"), kernel.numbers);
   std::vector<std::string> divisible;
   for (const Json& name : entry.at("divisible").items()) divisible.push_back(name.string());
-  for (const Json& parameter : entry.at("parameters").items()) {
+  for (const Json& parameter : entry.at("params").items()) {
     const std::string name = parameter.at("name").string();
     const bool divides = std::find(divisible.begin(), divisible.end(), name) != divisible.end();
     kernel.parameters.push_back({name, parameter_type(parameter.at("type")), divides});
@@ -68,9 +78,9 @@ std::vector<Kernel> read_bundle() {
 }
 
 bool does_serve(const Kernel& kernel, const Numbers& wanted) {
-  for (const auto& [name, value] : kernel.serves) {
-    const auto given = wanted.find(name);
-    if (given == wanted.end() || given->second != value) return false;
+  for (const auto& [name, value] : wanted) {
+    const auto own = kernel.numbers.find(name);
+    if (own == kernel.numbers.end() || own->second != value) return false;
   }
   return true;
 }
@@ -104,7 +114,7 @@ LoadedKernel KernelLibrary::find(std::string_view name, const Numbers& wanted) {
   for (const Kernel& kernel : embedded_kernels()) {
     if (kernel.architecture != architecture_ || kernel.name != name) continue;
     if (!does_serve(kernel, wanted)) {
-      known += " " + numbers_text(kernel.serves);
+      known += " " + numbers_text(kernel.numbers);
       continue;
     }
     auto& [module, function] = loaded_[&kernel];
@@ -119,7 +129,7 @@ LoadedKernel KernelLibrary::find(std::string_view name, const Numbers& wanted) {
     }
     return {&kernel, function};
   }
-  fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", quoted(name), " was not compiled for sm_", architecture_, " and ",
+  fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", quoted(name), " was not compiled for sm_", architecture_, " with ",
        numbers_text(wanted), "; there is:", known.empty() ? " nothing" : known);
 }
 

@@ -30,8 +30,9 @@ struct Kernel {
   Numbers serves;        // the shapes and flags that it was compiled for; what is not in it may be anything
   std::vector<Parameter> parameters;
   std::string symbol;
-  unsigned threads = 0;  // per block
-  unsigned shared = 0;   // bytes
+  unsigned threads = 0;           // per block
+  unsigned shared = 0;            // bytes
+  size_t scratch_parameters = 0;  // null pointers behind the parameters, by Triton's calling convention
   const void* image = nullptr;
 };
 
@@ -51,7 +52,7 @@ class KernelLibrary {
   // Throws PENSTOCK_ERR_UNSUPPORTED if this build has no kernels for the architecture.
   explicit KernelLibrary(int architecture);
 
-  // The first variant that serves these shapes and flags. Throws PENSTOCK_ERR_UNSUPPORTED, naming what there is.
+  // The first variant with these numbers among its own. Throws PENSTOCK_ERR_UNSUPPORTED, naming what there is.
   LoadedKernel find(std::string_view name, const Numbers& wanted);
 
  private:

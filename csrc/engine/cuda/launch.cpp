@@ -33,7 +33,7 @@ void Launch::pack(T value) {
 }
 
 int64_t Launch::constant(std::string_view name) const {
-  const Numbers& constants = loaded_.kernel->constants;
+  const Numbers& constants = loaded_.kernel->numbers;
   const auto found = constants.find(name);
   if (found == constants.end())
     fail(PENSTOCK_ERR_INTERNAL, "kernel ", loaded_.kernel->name, " has no constant ", std::string(name));
@@ -81,9 +81,7 @@ void Launch::run(Grid grid) {
   if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.x > kMaxGridX || grid.y > kMaxGridYZ || grid.z > kMaxGridYZ)
     fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", kernel.name, ": the grid ", grid.x, " x ", grid.y, " x ", grid.z,
          " is beyond what a device takes");
-  // Triton appends two pointers to scratch memory, which none of the kernels uses (aot.py checks it).
-  values_.push_back(0);
-  values_.push_back(0);
+  values_.resize(values_.size() + kernel.scratch_parameters, 0);
   std::vector<void*> pointers;
   for (uint64_t& value : values_) pointers.push_back(&value);
   PENSTOCK_CUDA(cuLaunchKernel, loaded_.function, static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
