@@ -26,8 +26,7 @@ struct Parameter {
 struct Kernel {
   std::string name;
   int architecture = 0;  // 90 for sm_90 and sm_90a
-  Numbers constants;     // compile-time
-  Numbers serves;        // the shapes and flags that it was compiled for; what is not in it may be anything
+  Numbers numbers;       // its compile-time constants, and the shapes that it is for
   std::vector<Parameter> parameters;
   std::string symbol;
   unsigned threads = 0;           // per block

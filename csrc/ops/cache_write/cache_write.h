@@ -34,5 +34,6 @@ inline const OpContract kCacheWrite{
 };
 
 void cache_write_cpu(const OpArgs& args, ThreadPool& pool);
+void cache_write_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -30,5 +30,6 @@ inline const OpContract kCrossAttention{
 };
 
 void cross_attention_cpu(const OpArgs& args, ThreadPool& pool);
+void cross_attention_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

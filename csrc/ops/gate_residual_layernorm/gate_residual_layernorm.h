@@ -42,5 +42,6 @@ inline const OpContract kGateResidualLayernorm{
 };
 
 void gate_residual_layernorm_cpu(const OpArgs& args, ThreadPool& pool);
+void gate_residual_layernorm_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -32,5 +32,6 @@ inline const OpContract kLayernormModulate{
 };
 
 void layernorm_modulate_cpu(const OpArgs& args, ThreadPool& pool);
+void layernorm_modulate_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -23,5 +23,6 @@ inline const OpContract kPatchify{
 };
 
 void patchify_cpu(const OpArgs& args, ThreadPool& pool);
+void patchify_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

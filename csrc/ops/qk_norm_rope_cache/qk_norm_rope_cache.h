@@ -57,5 +57,6 @@ inline const OpContract kQkNormRopeCache{
 };
 
 void qk_norm_rope_cache_cpu(const OpArgs& args, ThreadPool& pool);
+void qk_norm_rope_cache_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -38,5 +38,6 @@ inline const OpContract kRebaseKeys{
 };
 
 void rebase_keys_cpu(const OpArgs& args, ThreadPool& pool);
+void rebase_keys_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -18,5 +18,6 @@ inline const OpContract kReplicateSlots{
 };
 
 void replicate_slots_cpu(const OpArgs& args, ThreadPool& pool);
+void replicate_slots_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -25,5 +25,6 @@ inline const OpContract kRmsNorm{
 };
 
 void rms_norm_cpu(const OpArgs& args, ThreadPool& pool);
+void rms_norm_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

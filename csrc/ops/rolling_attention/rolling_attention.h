@@ -31,5 +31,6 @@ inline const OpContract kRollingAttention{
 };
 
 void rolling_attention_cpu(const OpArgs& args, ThreadPool& pool);
+void rolling_attention_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -43,5 +43,6 @@ inline const OpContract kTimeEmbed{
 };
 
 void time_embed_cpu(const OpArgs& args, ThreadPool& pool);
+void time_embed_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

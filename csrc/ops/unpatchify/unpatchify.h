@@ -23,5 +23,6 @@ inline const OpContract kUnpatchify{
 };
 
 void unpatchify_cpu(const OpArgs& args, ThreadPool& pool);
+void unpatchify_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops
