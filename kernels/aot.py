@@ -20,7 +20,6 @@ text "manifest", padded with blanks:
         scratch_params   how many null u64 follow them (Triton's calling convention)
         global_scratch   0: what they would point to
         constants        what this form was compiled for
-        serves           shapes that this form is for, see variant.py
         divisible        the params that must be multiples of 16
         needs            instructions that the code for sm_90a contains
 """
@@ -105,7 +104,6 @@ def compile_variant(variant: Variant, arch: str) -> tuple[dict[str, Any], bytes]
         "scratch_params": passed - len(variant.types),
         "global_scratch": metadata.global_scratch_size,
         "constants": dict(variant.constants),
-        "serves": dict(variant.serves),
         "divisible": list(variant.divisible),
         "needs": list(variant.needs),
     }

@@ -8,7 +8,7 @@ in the library (see aot.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -21,8 +21,7 @@ class Variant:
     addresses) and integers that are multiples of 16, which the engine checks when it binds an op; without it loads are
     not vectorised. needs: instructions that the code for sm_90a must contain ("HGMMA"). fused_multiply_add: whether
     multiplications and additions may be contracted, which rounds once less. architectures: what it is compiled for,
-    such as "90a"; everything if empty. serves: the shapes that this form is for, where constants do not say it; the
-    engine asks for a kernel by values of constants and of these.
+    such as "90a"; everything if empty. The engine asks for a kernel by its name and values of constants.
     """
 
     kernel: Any
@@ -34,7 +33,6 @@ class Variant:
     needs: tuple[str, ...] = ()
     fused_multiply_add: bool = True
     architectures: tuple[str, ...] = ()
-    serves: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -49,15 +49,15 @@ const std::vector<OpDefinition>& all_ops() {
       {&ops::kCacheWrite, ops::cache_write_cpu, ops::cache_write_cuda},
       {&ops::kRebaseKeys, ops::rebase_keys_cpu, ops::rebase_keys_cuda},
       {&ops::kReplicateSlots, ops::replicate_slots_cpu, ops::replicate_slots_cuda},
-      {&ops::kFramesToTensor, ops::frames_to_tensor_cpu},
-      {&ops::kTensorToFrames, ops::tensor_to_frames_cpu},
+      {&ops::kFramesToTensor, ops::frames_to_tensor_cpu, ops::frames_to_tensor_cuda},
+      {&ops::kTensorToFrames, ops::tensor_to_frames_cpu, ops::tensor_to_frames_cuda},
       {&ops::kMotionNoise, ops::motion_noise_cpu},
-      {&ops::kLatentsToTensor, ops::latents_to_tensor_cpu},
-      {&ops::kTensorToLatents, ops::tensor_to_latents_cpu},
-      {&ops::kCausalConv3d, ops::causal_conv3d_cpu},
-      {&ops::kRmsSilu, ops::rms_silu_cpu},
-      {&ops::kSpatialAttention, ops::spatial_attention_cpu},
-      {&ops::kAdvanceFrames, ops::advance_frames_cpu},
+      {&ops::kLatentsToTensor, ops::latents_to_tensor_cpu, ops::latents_to_tensor_cuda},
+      {&ops::kTensorToLatents, ops::tensor_to_latents_cpu, ops::tensor_to_latents_cuda},
+      {&ops::kCausalConv3d, ops::causal_conv3d_cpu, ops::causal_conv3d_cuda},
+      {&ops::kRmsSilu, ops::rms_silu_cpu, ops::rms_silu_cuda},
+      {&ops::kSpatialAttention, ops::spatial_attention_cpu, ops::spatial_attention_cuda},
+      {&ops::kAdvanceFrames, ops::advance_frames_cpu, ops::advance_frames_cuda},
   };
   return definitions;
 }

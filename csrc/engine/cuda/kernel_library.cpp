@@ -25,11 +25,6 @@ ParameterType parameter_type(const Json& type) {
   type.fail("unknown parameter type ", quoted(text));
 }
 
-void read_numbers(const Json& object, Numbers& numbers) {
-  for (const auto& [name, value] : object.members())
-    numbers[name] = value.kind() == Json::Kind::kBool ? value.boolean() : value.integer();
-}
-
 // "sm_90a" → 90
 int read_architecture(const Json& arch) {
   const std::string text = arch.string();
@@ -49,8 +44,8 @@ Kernel read_kernel(const Json& entry, const Safetensors& bundle) {
   kernel.threads = static_cast<unsigned>(entry.at("warps").integer(1, 32)) * kWarp;
   kernel.shared = static_cast<unsigned>(entry.at("shared").integer(0, 1 << 20));
   kernel.scratch_parameters = static_cast<size_t>(entry.at("scratch_params").integer(0, 8));
-  read_numbers(entry.at("constants"), kernel.numbers);
-  read_numbers(entry.at("serves"), kernel.numbers);
+  for (const auto& [name, value] : entry.at("constants").members())
+    kernel.constants[name] = value.kind() == Json::Kind::kBool ? value.boolean() : value.integer();
   std::vector<std::string> divisible;
   for (const Json& name : entry.at("divisible").items()) divisible.push_back(name.string());
   for (const Json& parameter : entry.at("params").items()) {
@@ -79,8 +74,8 @@ std::vector<Kernel> read_bundle() {
 
 bool does_serve(const Kernel& kernel, const Numbers& wanted) {
   for (const auto& [name, value] : wanted) {
-    const auto own = kernel.numbers.find(name);
-    if (own == kernel.numbers.end() || own->second != value) return false;
+    const auto own = kernel.constants.find(name);
+    if (own == kernel.constants.end() || own->second != value) return false;
   }
   return true;
 }
@@ -114,7 +109,7 @@ LoadedKernel KernelLibrary::find(std::string_view name, const Numbers& wanted) {
   for (const Kernel& kernel : embedded_kernels()) {
     if (kernel.architecture != architecture_ || kernel.name != name) continue;
     if (!does_serve(kernel, wanted)) {
-      known += " " + numbers_text(kernel.numbers);
+      known += " " + numbers_text(kernel.constants);
       continue;
     }
     auto& [module, function] = loaded_[&kernel];

@@ -51,7 +51,7 @@ class KernelLibrary {
   // Throws PENSTOCK_ERR_UNSUPPORTED if this build has no kernels for the architecture.
   explicit KernelLibrary(int architecture);
 
-  // The first variant with these numbers among its own. Throws PENSTOCK_ERR_UNSUPPORTED, naming what there is.
+  // The first variant with these constants among its own. Throws PENSTOCK_ERR_UNSUPPORTED, naming what there is.
   LoadedKernel find(std::string_view name, const Numbers& wanted);
 
  private:

@@ -33,7 +33,7 @@ void Launch::pack(T value) {
 }
 
 int64_t Launch::constant(std::string_view name) const {
-  const Numbers& constants = loaded_.kernel->numbers;
+  const Numbers& constants = loaded_.kernel->constants;
   const auto found = constants.find(name);
   if (found == constants.end())
     fail(PENSTOCK_ERR_INTERNAL, "kernel ", loaded_.kernel->name, " has no constant ", std::string(name));

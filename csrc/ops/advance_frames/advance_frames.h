@@ -19,5 +19,6 @@ inline const OpContract kAdvanceFrames{
 };
 
 void advance_frames_cpu(const OpArgs& args, ThreadPool& pool);
+void advance_frames_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

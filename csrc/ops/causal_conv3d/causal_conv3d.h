@@ -63,5 +63,6 @@ inline const OpContract kCausalConv3d{
 };
 
 void causal_conv3d_cpu(const OpArgs& args, ThreadPool& pool);
+void causal_conv3d_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

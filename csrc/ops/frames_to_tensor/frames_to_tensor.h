@@ -25,5 +25,6 @@ inline const OpContract kFramesToTensor{
 };
 
 void frames_to_tensor_cpu(const OpArgs& args, ThreadPool& pool);
+void frames_to_tensor_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -30,5 +30,6 @@ inline const OpContract kLatentsToTensor{
 };
 
 void latents_to_tensor_cpu(const OpArgs& args, ThreadPool& pool);
+void latents_to_tensor_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -34,5 +34,6 @@ inline const OpContract kRmsSilu{
 };
 
 void rms_silu_cpu(const OpArgs& args, ThreadPool& pool);
+void rms_silu_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -23,5 +23,6 @@ inline const OpContract kSpatialAttention{
 };
 
 void spatial_attention_cpu(const OpArgs& args, ThreadPool& pool);
+void spatial_attention_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

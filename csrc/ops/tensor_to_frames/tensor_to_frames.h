@@ -36,5 +36,6 @@ inline const OpContract kTensorToFrames{
 };
 
 void tensor_to_frames_cpu(const OpArgs& args, ThreadPool& pool);
+void tensor_to_frames_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -29,5 +29,6 @@ inline const OpContract kTensorToLatents{
 };
 
 void tensor_to_latents_cpu(const OpArgs& args, ThreadPool& pool);
+void tensor_to_latents_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops
