@@ -26,7 +26,7 @@ struct Parameter {
 struct Kernel {
   std::string name;
   int architecture = 0;  // 90 for sm_90 and sm_90a
-  Numbers numbers;       // its compile-time constants, and the shapes that it is for
+  Numbers constants;     // compile-time
   std::vector<Parameter> parameters;
   std::string symbol;
   unsigned threads = 0;           // per block

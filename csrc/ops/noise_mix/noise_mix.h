@@ -34,5 +34,6 @@ inline const OpContract kNoiseMix{
 };
 
 void noise_mix_cpu(const OpArgs& args, ThreadPool& pool);
+void noise_mix_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -47,5 +47,6 @@ inline const OpContract kRenoise{
 };
 
 void renoise_cpu(const OpArgs& args, ThreadPool& pool);
+void renoise_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops
