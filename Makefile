@@ -19,11 +19,11 @@ help:
 $(VENV)/.setup: constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt pip torch
-	$(BIN)/pip install -q -c constraints.txt setuptools wheel pybind11 cmake ninja
+	$(BIN)/pip install -q -c constraints.txt setuptools wheel pybind11 cmake ninja triton numpy safetensors
 	touch $@
 
 # An editable install; rerun cheaply, since ninja rebuilds only what changed.
-$(VENV)/.build: $(VENV)/.setup setup.py CMakeLists.txt $(shell find csrc -type f)
+$(VENV)/.build: $(VENV)/.setup setup.py CMakeLists.txt $(shell find csrc kernels -type f -not -name "*.pyc")
 	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e '.[test,lint]'
 	touch $@
 

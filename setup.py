@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pybind11
@@ -13,6 +14,22 @@ from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+
+
+def compile_kernels() -> Path | None:
+    """The file of Triton kernels for the architectures in PENSTOCK_CUDA_ARCHS (default 90a; empty for none)."""
+    architectures = os.environ.get("PENSTOCK_CUDA_ARCHS", "90a").split()
+    missing = [package for package in ("triton", "numpy", "safetensors") if find_spec(package) is None]
+    if not architectures or missing:
+        why = f"{', '.join(missing)} not installed" if missing else "PENSTOCK_CUDA_ARCHS is empty"
+        print(f"penstock: no CUDA kernels in this build ({why})")
+        return None
+    bundle = ROOT / "build" / "kernels.safetensors"
+    bundle.parent.mkdir(exist_ok=True)
+    # Triton finds its results of earlier builds in its cache.
+    command = [sys.executable, "-m", "kernels.aot", "-o", bundle, "--arch", *architectures]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return bundle
 
 
 class CMakeBuild(build_ext):
@@ -32,6 +49,8 @@ class CMakeBuild(build_ext):
             # An isolated build's ninja is gone at the next build, which must not find its path in CMake's cache.
             f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja')}",
         ]
+        if bundle := compile_kernels():
+            configure.append(f"-DPENSTOCK_KERNEL_BUNDLE={bundle}")
         extra = os.environ.get("PENSTOCK_CMAKE_ARGS", "").split()
         subprocess.run(["cmake", "-S", ROOT, "-B", build, "-G", "Ninja", *configure, *extra], check=True)
         subprocess.run(["cmake", "--build", build], check=True)
