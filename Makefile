@@ -56,7 +56,7 @@ wheel: $(VENV)/.setup
 # The machine with a GPU has its own torch and no network: build in place with what it has.
 gpu:
 	$(PYTHON) -m pip install -q --no-build-isolation --no-deps -e .
-	$(PYTHON) -m pytest tests/gpu -rs
+	$(PYTHON) -m pytest tests/gpu tests/kernels -rs
 
 clean:
 	rm -rf build dist $(VENV) python/penstock/lib python/penstock/include python/penstock/*.so

@@ -8,6 +8,10 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
+
+# Read when triton is imported, which other packages do. The commands that compile kernels set it back.
+os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
 
 SEED_VARIABLE = "PENSTOCK_TEST_SEED"
 SEED = int(os.environ.get(SEED_VARIABLE) or secrets.randbits(32))

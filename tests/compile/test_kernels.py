@@ -1,0 +1,74 @@
+"""Every kernel compiles, for sm_90a within what tests/compile/resources.json records, for the others at least once.
+
+After a change that is meant: python -m tests.compile.resources
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .resources import RECORD, WAIT, Compiled, compile_kernels, resources, table
+
+OTHER_ARCHITECTURES = ("80", "89", "100a", "120a")
+
+
+@pytest.fixture(scope="module")
+def hopper(tmp_path_factory: pytest.TempPathFactory) -> list[Compiled]:
+    return compile_kernels(tmp_path_factory.mktemp("sm_90a") / "kernels.safetensors")
+
+
+def test_resources_on_hopper(hopper: list[Compiled]) -> None:
+    recorded = json.loads(RECORD.read_text(encoding="utf-8"))
+    found = {kernel.title: resources(kernel) for kernel in hopper}
+    problems = [f"{title}: not recorded" for title in found.keys() - recorded]
+    problems += [f"{title}: recorded, but no longer there" for title in recorded.keys() - found]
+    for title in found.keys() & recorded:
+        problems += compare(title, found[title], recorded[title])
+    for kernel in hopper:
+        problems += [f"{kernel.title}: no {need}" for need in kernel.entry["needs"] if not found[kernel.title][need]]
+    explanation = "\n".join([*sorted(problems), "", table(found), "", "to record: python -m tests.compile.resources"])
+    assert not problems, explanation
+
+
+def compare(title: str, found: dict[str, int], recorded: dict[str, int]) -> list[str]:
+    """What is worse than recorded. Nothing may spill; a kernel that could not do without would have to be split."""
+    problems = [
+        f"{title}: {name} {found[name]}, recorded {recorded[name]}"
+        for name in ("registers", "shared", WAIT)
+        if found.get(name, 0) > recorded.get(name, 0)
+    ]
+    if found["warps"] != recorded["warps"]:
+        problems.append(f"{title}: warps {found['warps']}, recorded {recorded['warps']}")
+    if found["stack"]:
+        problems.append(f"{title}: stack {found['stack']}")
+    return problems
+
+
+def test_manifest(hopper: list[Compiled]) -> None:
+    """What the engine relies on. Two forms of a kernel differ in their constants, by which they are found."""
+    titles = [kernel.title for kernel in hopper]
+    assert len(set(titles)) == len(titles)
+    for kernel in hopper:
+        entry = kernel.entry
+        assert kernel.cubin.startswith(b"\x7fELF") and len(kernel.cubin) % 16 == 0
+        assert entry["symbol"].encode() in kernel.cubin
+        assert entry["tensor"].rsplit("/", 1)[0] == f"sm_90a/{entry['name']}"
+        assert (entry["global_scratch"], entry["scratch_params"]) == (0, 2)
+        assert set(entry["divisible"]) <= {parameter["name"] for parameter in entry["params"]}
+
+
+def test_no_path_of_this_machine_is_in_the_file(hopper: list[Compiled]) -> None:
+    folder = str(Path(__file__).resolve().parents[2]).encode()
+    assert not any(folder in kernel.cubin or b"kernels/" in kernel.cubin for kernel in hopper)
+
+
+def test_other_architectures(tmp_path: Path, hopper: list[Compiled]) -> None:
+    compiled = compile_kernels(tmp_path / "kernels.safetensors", "--first-only", "--arch", *OTHER_ARCHITECTURES)
+    names = {kernel.entry["name"] for kernel in hopper}
+    for arch in OTHER_ARCHITECTURES:
+        assert {kernel.entry["name"] for kernel in compiled if kernel.entry["arch"] == f"sm_{arch}"} == names
+    taken = {f"{kernel.entry['arch']} {kernel.title}": resources(kernel) for kernel in compiled}
+    assert not any(row["stack"] for row in taken.values()), table(taken)
