@@ -63,4 +63,4 @@ def check(
         launch(given, written)
         for role in (*outputs, *updates):
             actual = written[role] if role in outputs else given[role]
-            assert_close(actual, exact[role], plain[role], f"{role} in {dtype}", ATOL[dtype])
+            assert_close(actual, exact[role], plain[role].to(actual.dtype), f"{role} in {dtype}", ATOL[dtype])
