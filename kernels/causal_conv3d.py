@@ -1,0 +1,210 @@
+"""causal_conv3d: y = act(conv(x) + bias + residual), the contract of csrc/ops/causal_conv3d/causal_conv3d.h.
+
+An implicit matrix product: one program makes BLOCK_M pixels of an output frame times a block of output channels, and
+walks through the taps of the kernel, by blocks of input channels. Nothing is made for it in memory: cached frames are
+read where they lie in the ring, the padding is a mask, the doubled picture is a shift of the coordinates, and frames of
+y are interleaved and written into their ring as they come. Bias, residual and activation are applied to the f32 sums.
+
+Bytes (bf16): 2 (T + kt - d) s^2 P Q I read and 2 (T/d) g u^2 P Q O written, twice with a residual; what the taps read
+again comes from the second-level cache. FLOPs: 2 (T/d) u^2 P Q g O kt ky kx I, all but the ragged ends.
+
+All widths of the autoencoders are a power of two or three times one. A block of columns is therefore BLOCK_N channels,
+or with HALF BLOCK_N and half as many again, as two products with the same pixels: 96 = 64 + 32 and 192 = 128 + 64.
+Padding 96 to 128 would cost a third more; three times 32 would read shared memory more often than the tensor cores can
+wait for. Rows, columns, taps and strides are run-time values: they cost a few integer instructions per step, which
+hide behind the products, and one compiled form serves all kinds of layers.
+
+GATHER: inputs that are not a multiple of 16 channels (pictures have 3). The steps then go through (tap, channel) pairs
+instead of blocks of a tap's channels, so that a 3x3x3 kernel over 3 channels takes 3 steps and not 27.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .frame_ring import first_frame, ring_arguments, ring_index
+from .variant import Variant
+
+
+@triton.jit
+def taps_inside(top, left, height, width, kernel_height, kernel_width):
+    """Bit t of an element: whether tap t of the picture lies inside, for first taps at (top, left)."""
+    inside = tl.zeros_like(top)
+    for tap in range(kernel_height * kernel_width):
+        y, x = top + tap // kernel_width, left + tap % kernel_width
+        inside |= ((y >= 0) & (y < height) & (x >= 0) & (x < width)).to(tl.int32) << tap
+    return inside
+
+
+@triton.jit
+def finish(sums, y, residual, bias, pixel, column, out_pixels, outputs, group, has_bias, has_residual, relu):
+    """act(sums + bias + residual) of pixels [M, 1] and columns [1, N]; y and residual point to their frames."""
+    valid = (pixel < out_pixels) & (column < outputs)
+    offset = pixel * outputs + column
+    sums += tl.load(bias + group * outputs + column, mask=(column < outputs) & (has_bias != 0), other=0.0).to(
+        tl.float32
+    )
+    sums += tl.load(residual + offset, mask=valid & (has_residual != 0), other=0.0).to(tl.float32)
+    sums = tl.where((sums < 0.0) & (relu != 0), 0.0, sums)  # NaN stays
+    tl.store(y + offset, sums.to(y.dtype.element_ty), mask=valid)
+
+
+@triton.jit
+def causal_conv3d_kernel(
+    x, x_frame, weight, bias, residual, residual_frame, y, y_frame,
+    x_frames, x_is_ring, residual_frames, residual_is_ring, y_frames, y_is_ring,
+    height, width, inputs, outputs, kernel_time, kernel_height, kernel_width,
+    stride, doubled, time_stride, interleave, has_bias, has_residual, relu,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, UNROLL: tl.constexpr,
+    HALF: tl.constexpr, GATHER: tl.constexpr,
+):  # fmt: skip
+    """height, width: of a frame of x; doubled = upsample - 1. Grid: (pixel blocks x column blocks, frames of y)."""
+    COLUMNS: tl.constexpr = BLOCK_N + BLOCK_N // 2 if HALF else BLOCK_N
+    out_width = (width << doubled) // stride
+    out_pixels = (height << doubled) // stride * out_width
+    column_blocks = tl.cdiv(outputs, COLUMNS)
+    # Column blocks are neighbours, so that those of the same pixels find them in the cache.
+    first_pixel = tl.program_id(0) // column_blocks * BLOCK_M
+    first_column = tl.program_id(0) % column_blocks * COLUMNS
+    out_frame = tl.program_id(1)
+    step, group = out_frame // interleave, out_frame % interleave
+
+    first = first_frame(x_frame, x_frames, x_is_ring)
+    frame_elements = height.to(tl.int64) * width * inputs
+    pixel = first_pixel + tl.arange(0, BLOCK_M)[:, None]
+    top = pixel // out_width * stride - tl.where(stride == 1, kernel_height // 2, 0)
+    left = pixel % out_width * stride - tl.where(stride == 1, kernel_width // 2, 0)
+    inside = taps_inside(top, left, height << doubled, width << doubled, kernel_height, kernel_width)
+    # A tap at top + y of the doubled picture lies at (top >> 1) + ((top & 1) + y >> 1) of the frame.
+    start = ((top >> doubled) * width + (left >> doubled)) * inputs
+    odd_top, odd_left = top & doubled, left & doubled
+
+    first_input = time_stride * (step + 1) - kernel_time
+    picture_taps = kernel_height * kernel_width
+    depth = kernel_time * picture_taps * inputs
+    column = first_column + tl.arange(0, BLOCK_N)[None, :]
+    weight += group * outputs * depth
+    sums = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
+    if HALF:
+        half_column = first_column + BLOCK_N + tl.arange(0, BLOCK_N // 2)[None, :]
+        half_sums = tl.zeros([BLOCK_M, BLOCK_N // 2], tl.float32)
+
+    # The tap of the next step, counted along: divisions would take longer than the products.
+    first_channel, tap_x, tap_y, tap_time = 0, 0, 0, 0
+    for row in range(0, depth, BLOCK_K * UNROLL):
+        if GATHER:
+            place = row + tl.arange(0, BLOCK_K)[None, :]
+            tap, channel = place // inputs, place % inputs
+            at_time, at_y, at_x = tap // picture_taps, tap // kernel_width % kernel_height, tap % kernel_width
+            known = place < depth
+        else:
+            channel = first_channel + tl.arange(0, BLOCK_K)[None, :]
+            at_time, at_y, at_x = tap_time, tap_y, tap_x
+            known = True
+        frame = first_input + at_time
+        known &= (frame >= 0) | (x_is_ring != 0)
+        mask = ((inside >> (at_y * kernel_width + at_x)) & 1 != 0) & known
+        down, right = (odd_top + at_y) >> doubled, (odd_left + at_x) >> doubled
+        source = x + ring_index(first, frame, x_frames).to(tl.int64) * frame_elements
+        source += start + (down * width + right) * inputs + channel
+        for part in tl.static_range(UNROLL):
+            pixels = tl.load(source + part * BLOCK_K, mask=mask, other=0.0)
+            weight_row = row + part * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            in_kernel = weight_row < depth
+            weights = tl.load(weight + column * depth + weight_row, mask=(column < outputs) & in_kernel, other=0.0)
+            sums = tl.dot(pixels, weights, sums)
+            if HALF:
+                half_weights = tl.load(
+                    weight + half_column * depth + weight_row, mask=(half_column < outputs) & in_kernel, other=0.0
+                )
+                half_sums = tl.dot(pixels, half_weights, half_sums)
+        if not GATHER:
+            first_channel += BLOCK_K * UNROLL
+            next_tap = first_channel == inputs
+            first_channel = tl.where(next_tap, 0, first_channel)
+            tap_x += next_tap.to(tl.int32)
+            next_row = tap_x == kernel_width
+            tap_x = tl.where(next_row, 0, tap_x)
+            tap_y += next_row.to(tl.int32)
+            next_frame = tap_y == kernel_height
+            tap_y = tl.where(next_frame, 0, tap_y)
+            tap_time += next_frame.to(tl.int32)
+
+    frame_outputs = out_pixels.to(tl.int64) * outputs
+    y += ring_index(first_frame(y_frame, y_frames, y_is_ring), out_frame, y_frames) * frame_outputs
+    added = ring_index(first_frame(residual_frame, residual_frames, residual_is_ring), out_frame, residual_frames)
+    residual += added * frame_outputs
+    finish(sums, y, residual, bias, pixel, column, out_pixels, outputs, group, has_bias, has_residual, relu)
+    if HALF:
+        finish(half_sums, y, residual, bias, pixel, half_column, out_pixels, outputs, group, has_bias, has_residual,
+               relu)  # fmt: skip
+
+
+def tile(inputs: int, outputs: int) -> tuple[dict[str, int | bool], int, int]:
+    """(constants, warps, stages) for a number of input and output channels; the launcher's rule.
+
+    BLOCK_K divides ``inputs``. Many pixels per program read the weights less often, and few registers are then left for
+    columns: 256 pixels go with up to 96 columns, 128 with up to 192.
+    """
+    if inputs % 16:
+        return {"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32, "UNROLL": 1, "HALF": True, "GATHER": True}, 8, 3
+    depth = 64 if inputs % 64 == 0 else 32 if inputs % 32 == 0 else 16
+    if outputs % 96 == 0:
+        columns, half = (128, True) if outputs % 192 == 0 else (64, True)
+    else:
+        columns, half = next((n for n in (16, 32, 64) if outputs <= n), 128), False
+    unroll = 3 if inputs % 96 == 0 and depth == 32 else 1
+    pixels = 256 if columns <= 64 else 128
+    constants = {
+        "BLOCK_M": pixels,
+        "BLOCK_N": columns,
+        "BLOCK_K": depth,
+        "UNROLL": unroll,
+        "HALF": half,
+        "GATHER": False,
+    }
+    return constants, 8, 3 if unroll > 1 else 4
+
+
+def causal_conv3d(
+    x, weight, y, frames: int, stride: int = 1, upsample: int = 1, time_stride: int = 1, interleave: int = 1,
+    activation: str = "none", bias=None, residual=None, x_frame=None, residual_frame=None, y_frame=None,
+) -> None:  # fmt: skip
+    """Writes y: torch tensors in the contract's roles and layouts, and its attributes."""
+    _, height, width, inputs = x.shape
+    outputs = y.shape[3]
+    constants, warps, stages = tile(inputs, outputs)
+    columns = constants["BLOCK_N"] * 3 // 2 if constants["HALF"] else constants["BLOCK_N"]
+    blocks = triton.cdiv(y.shape[1] * y.shape[2], constants["BLOCK_M"]) * triton.cdiv(outputs, columns)
+    x_frame, *x_ring = ring_arguments(x, x_frame)
+    y_frame, *y_ring = ring_arguments(y, y_frame)
+    residual_frame, *residual_ring = ring_arguments(y if residual is None else residual, residual_frame)
+    causal_conv3d_kernel[(blocks, frames // time_stride * interleave)](
+        x, x_frame, weight, weight if bias is None else bias, y if residual is None else residual, residual_frame, y,
+        y_frame, *x_ring, *residual_ring, *y_ring, height, width, inputs, outputs, *weight.shape[1:4], stride,
+        upsample - 1, time_stride, interleave, int(bias is not None), int(residual is not None),
+        int(activation == "relu"), **constants, num_warps=warps, num_stages=stages,
+    )  # fmt: skip
+
+
+_DATA = ("x", "weight", "bias", "residual", "y")
+_COUNTERS = ("x_frame", "residual_frame", "y_frame")
+
+
+def _variant(inputs: int, outputs: int) -> Variant:
+    constants, warps, stages = tile(inputs, outputs)
+    types = {
+        name: "*bf16" if name in _DATA else "*i64" if name in _COUNTERS else "i32"
+        for name in causal_conv3d_kernel.arg_names
+        if name not in constants
+    }
+    # Rows of 3 or of few channels begin anywhere, those of all others at multiples of 16 bytes.
+    divisible = _DATA if constants["GATHER"] else (*_DATA, "inputs")
+    if constants["BLOCK_N"] > 16 and not constants["GATHER"]:
+        divisible += ("outputs",)
+    return Variant(causal_conv3d_kernel, types, constants, divisible, warps, stages, needs=("HGMMA",))
+
+
+# Input channels of a class stand for all of it; outputs 16 also for the 3 of a picture.
+VARIANTS = [_variant(3, 64), *(_variant(i, o) for i in (16, 32, 96, 64) for o in (16, 32, 64, 96, 128, 192))]
