@@ -60,5 +60,6 @@ inline const OpContract kRingAdvance{
 };
 
 void ring_advance_cpu(const OpArgs& args, ThreadPool& pool);
+void ring_advance_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

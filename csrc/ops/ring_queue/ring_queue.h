@@ -71,5 +71,6 @@ inline const OpContract kRingQueue{
 };
 
 void ring_queue_cpu(const OpArgs& args, ThreadPool& pool);
+void ring_queue_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -60,5 +60,6 @@ inline const OpContract kSinkRefresh{
 };
 
 void sink_refresh_cpu(const OpArgs& args, ThreadPool& pool);
+void sink_refresh_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops
