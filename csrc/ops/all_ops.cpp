@@ -51,7 +51,7 @@ const std::vector<OpDefinition>& all_ops() {
       {&ops::kReplicateSlots, ops::replicate_slots_cpu, ops::replicate_slots_cuda},
       {&ops::kFramesToTensor, ops::frames_to_tensor_cpu, ops::frames_to_tensor_cuda},
       {&ops::kTensorToFrames, ops::tensor_to_frames_cpu, ops::tensor_to_frames_cuda},
-      {&ops::kMotionNoise, ops::motion_noise_cpu},
+      {&ops::kMotionNoise, ops::motion_noise_cpu, ops::motion_noise_cuda},
       {&ops::kLatentsToTensor, ops::latents_to_tensor_cpu, ops::latents_to_tensor_cuda},
       {&ops::kTensorToLatents, ops::tensor_to_latents_cpu, ops::tensor_to_latents_cuda},
       {&ops::kCausalConv3d, ops::causal_conv3d_cpu, ops::causal_conv3d_cuda},

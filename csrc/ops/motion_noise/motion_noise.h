@@ -48,5 +48,6 @@ inline const OpContract kMotionNoise{
 };
 
 void motion_noise_cpu(const OpArgs& args, ThreadPool& pool);
+void motion_noise_cuda(const OpArgs& args, cuda::Launcher& launcher);
 
 }  // namespace penstock::ops

@@ -1,0 +1,47 @@
+"""Whole plans on the CUDA backend over a driver that checks every call and computes nothing.
+
+Every op finds its kernel, compiled for its shapes, with parameters of the right types and alignment; a phase is one
+graph; and a chunk in steady state costs three graph launches, and neither allocation nor a wait but for its frames.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from penstock.runtime.engine import query_system
+
+SIZE = {"height": 64, "width": 96}
+CASES = {
+    "tiny": {**SIZE, "steps": 2},
+    "tiny sequential": {**SIZE, "steps": 2, "mode": "sequential", "history": "per_step", "decoder": "taehv"},
+    "tiny published cache": {**SIZE, "steps": 2, "cache_policy": "streamdiffusionv2"},
+    "tiny plain": {**SIZE, "steps": 4, "sink_threshold": -1.0, "noise_controller": False, "clean_context": True},
+    "taehv both": {**SIZE, "steps": 1, "encoder": "taehv", "decoder": "taehv", "latent_norm": "normalized"},
+    "1.3b": {**SIZE, "steps": 4, "width_of": "1.3b"},
+    "14b": {**SIZE, "steps": 1, "width_of": "14b", "decoder": "taehv"},
+}
+
+pytestmark = pytest.mark.skipif(not query_system()["has_cuda_backend"], reason="this build has no CUDA kernels")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_stream(run_with_driver: Callable, mock_driver: Path, name: str) -> None:
+    script = Path(__file__).with_name("stream_on_mock.py")
+    result = run_with_driver(str(script), str(mock_driver), json.dumps(CASES[name]))
+    assert result.returncode == 0, result.stderr
+    seen = json.loads(result.stdout)
+    assert seen["left"] == {"live handles": 0, "live allocations": 0, "problems": 0}, result.stderr
+    # Encode, denoise, decode; the wait is for the finished frames.
+    assert seen["steady"] == {
+        "cuMemAlloc": 0, "cuMemHostAlloc": 0, "cuStreamSynchronize": 1, "cuEventSynchronize": 0, "cuGraphLaunch": 3,
+        "cuLaunchKernel": 0, "cublasLtMatmul": 0, "cuMemcpyHtoDAsync": 1, "cuMemcpyDtoHAsync": 1,
+        "cuModuleLoadData": 0,
+    }  # fmt: skip
+    assert seen["finished"] == 20
+    stats = seen["stats"]
+    assert stats["graph_replays"] == stats["phases_run"] > 20
+    assert seen["captured"]["cuLaunchKernel"] > 100 and seen["captured"]["cublasLtMatmul"] > 10
