@@ -71,7 +71,7 @@ def causal_conv3d_kernel(
     step, group = out_frame // interleave, out_frame % interleave
 
     first = first_frame(x_frame, x_frames, x_is_ring)
-    frame_elements = height.to(tl.int64) * width * inputs
+    frame_elements = tl.cast(height, tl.int64) * width * inputs
     pixel = first_pixel + tl.arange(0, BLOCK_M)[:, None]
     top = pixel // out_width * stride - tl.where(stride == 1, kernel_height // 2, 0)
     left = pixel % out_width * stride - tl.where(stride == 1, kernel_width // 2, 0)
@@ -131,7 +131,7 @@ def causal_conv3d_kernel(
             tap_y = tl.where(next_frame, 0, tap_y)
             tap_time += next_frame.to(tl.int32)
 
-    frame_outputs = out_pixels.to(tl.int64) * outputs
+    frame_outputs = tl.cast(out_pixels, tl.int64) * outputs
     y += ring_index(first_frame(y_frame, y_frames, y_is_ring), out_frame, y_frames) * frame_outputs
     added = ring_index(first_frame(residual_frame, residual_frames, residual_is_ring), out_frame, residual_frames)
     residual += added * frame_outputs

@@ -20,7 +20,7 @@ def frames_to_tensor_kernel(frames, y, y_frame, y_frames, y_is_ring, elements, i
     frame = tl.program_id(1)
     offset = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = offset < elements
-    values = tl.load(frames + frame.to(tl.int64) * elements + offset, mask=inside, other=0).to(tl.float32)
+    values = tl.load(frames + tl.cast(frame, tl.int64) * elements + offset, mask=inside, other=0).to(tl.float32)
     values = tl.div_rn(values, tl.where(is_signed != 0, 127.5, 255.0)) - tl.where(is_signed != 0, 1.0, 0.0)
     y += ring_index(first_frame(y_frame, y_frames, y_is_ring), frame, y_frames).to(tl.int64) * elements
     tl.store(y + offset, values.to(y.dtype.element_ty), mask=inside)

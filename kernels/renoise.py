@@ -32,7 +32,7 @@ def renoise_kernel(
         given = tl.load(noise_given) != 0
     for turn in range(slots):
         slot = slots - 1 - turn
-        place = slot.to(tl.int64) * elements + offset
+        place = tl.cast(slot, tl.int64) * elements + offset
         noisy, velocity = tl.load(x + place, mask=inside, other=0.0), tl.load(flow + place, mask=inside, other=0.0)
         clean = noisy - tl.load(sigma + slot) * velocity
         tl.store(x0 + place, clean, mask=inside)
@@ -43,7 +43,7 @@ def renoise_kernel(
             else:
                 eps = philox_normals(tl.load(seed), tl.load(row_chunk + slot), first_step + slot, RENOISE, quad)
             level = tl.load(next_sigma + slot)
-            tl.store(x + place + shift.to(tl.int64) * elements, (1.0 - level) * clean + level * eps, mask=inside)
+            tl.store(x + place + tl.cast(shift, tl.int64) * elements, (1.0 - level) * clean + level * eps, mask=inside)
 
 
 def renoise(x, flow, sigma, seed, row_chunk, x0, advance: str, first_step: int, next_sigma=None, noise=None,

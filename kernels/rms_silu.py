@@ -21,7 +21,7 @@ def rms_silu_kernel(
 ):  # fmt: skip
     """Grid: (blocks of pixels, frames)."""
     frame = tl.program_id(1)
-    frame_elements = pixels.to(tl.int64) * channels
+    frame_elements = tl.cast(pixels, tl.int64) * channels
     x += ring_index(first_frame(x_frame, x_frames, x_is_ring), frame, x_frames) * frame_elements
     y += ring_index(first_frame(y_frame, y_frames, y_is_ring), frame, y_frames) * frame_elements
     pixel = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)[:, None]
@@ -30,7 +30,7 @@ def rms_silu_kernel(
     valid = (pixel < pixels) & (channel < channels)
     values = tl.load(x + offset, mask=valid, other=0.0).to(tl.float32)
     norm = tl.sqrt(tl.sum(values * values, axis=1, keep_dims=True))
-    scale = tl.sqrt(channels.to(tl.float32)) / tl.where(norm < 1e-12, 1e-12, norm)  # NaN stays
+    scale = tl.sqrt(tl.cast(channels, tl.float32)) / tl.where(norm < 1e-12, 1e-12, norm)  # NaN stays
     values *= scale * tl.load(gamma + channel, mask=channel < channels, other=0.0).to(tl.float32)
     values = tl.where(silu != 0, values / (1.0 + tl.exp(-values)), values)
     tl.store(y + offset, values.to(y.dtype.element_ty), mask=valid)

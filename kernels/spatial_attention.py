@@ -46,7 +46,7 @@ def spatial_attention_kernel(
         half = BLOCK_C + tl.arange(0, BLOCK_C // 2)
         half_q = load_rows(q_source, row, tokens, stride, half[None, :], channels)
         half_sums = tl.zeros([BLOCK_M, BLOCK_C // 2], tl.float32)
-    scale = LOG2_E * tl.rsqrt(channels.to(tl.float32))
+    scale = LOG2_E * tl.rsqrt(tl.cast(channels, tl.float32))
     highest = tl.full([BLOCK_M], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
     for first in range(0, tokens, BLOCK_N):

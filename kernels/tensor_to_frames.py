@@ -29,7 +29,7 @@ def tensor_to_frames_kernel(x, x_frame, frames, x_frames, x_is_ring, elements, s
     values = tl.where(values > 0.0, values, 0.0)  # false for NaN
     values = tl.where(values < 255.0, values, 255.0)
     pixels = ((values + WHOLE) - WHOLE).to(tl.int32).to(tl.uint8)
-    tl.store(frames + frame.to(tl.int64) * elements + offset, pixels, mask=inside)
+    tl.store(frames + tl.cast(frame, tl.int64) * elements + offset, pixels, mask=inside)
 
 
 def tensor_to_frames(x, frames, skip: int, value_range: str, x_frame=None) -> None:

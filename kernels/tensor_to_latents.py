@@ -21,7 +21,7 @@ def tensor_to_latents_kernel(
 ):  # fmt: skip
     """Grid: (blocks of pixels, blocks of channels, frames)."""
     frame = tl.program_id(2)
-    frame_elements = pixels.to(tl.int64) * channels
+    frame_elements = tl.cast(pixels, tl.int64) * channels
     pixel = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)[:, None]
     channel = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)[None, :]
     inside = (pixel < pixels) & (channel < channels)
