@@ -16,6 +16,9 @@ hide behind the products, and one compiled form serves all kinds of layers.
 
 GATHER: inputs that are not a multiple of 16 channels (pictures have 3). The steps then go through (tap, channel) pairs
 instead of blocks of a tap's channels, so that a 3x3x3 kernel over 3 channels takes 3 steps and not 27.
+
+Limits: at most 31 taps in a picture, which are bits of an integer; fewer than 2^31 elements in a frame and in the
+weight. The compiled forms want channels in multiples of 16, but for up to 16 outputs, and for inputs with GATHER.
 """
 
 from __future__ import annotations

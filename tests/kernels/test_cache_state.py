@@ -80,13 +80,13 @@ def sink_state(slots: int, sinks: int) -> Arrays:
 @pytest.mark.parametrize(
     ("tokens", "heads", "dim", "ring"),
     [(1, 1, 2, {"capacity": 2, "sinks": 1, "first_frames": 1}), (15, 2, 24, {}),
-     (131, 3, 22, {"capacity": 7, "sinks": 4, "threshold": -0.5})],
+     (131, 2, 22, {"capacity": 7, "sinks": 4, "threshold": -0.5})],
 )  # fmt: skip
 def test_full_caches(
     rng: np.random.Generator, tokens: int, heads: int, dim: int, ring: dict[str, float], dtype: torch.dtype
 ) -> None:
     """In odd slots at least one sink is below the threshold; the rolling frames are NaN."""
-    ring, slots = {**RING, **ring}, 4
+    ring, slots = {**RING, **ring}, 2
     capacity, sinks, threshold = (ring[name] for name in ("capacity", "sinks", "threshold"))
     data = draw(rng, slots, capacity, tokens, heads, dim)
     for slot in range(slots):
@@ -160,7 +160,7 @@ class KernelStreamOfShortQueue(KernelStream, StreamOfShortQueue):
     pass
 
 
-@pytest.mark.parametrize("name", ["T1", "T2", "T5", "T6, 3 passes", "T8"])
+@pytest.mark.parametrize("name", ["T1", "T4", "T5", "T6, 3 passes", "T8"])
 def test_published_traces(rng: np.random.Generator, name: str) -> None:
     trace = TRACES[name]
     stream = KernelStream(rng, trace)
@@ -177,7 +177,7 @@ def test_published_traces(rng: np.random.Generator, name: str) -> None:
                                                                            sinks=5, first_frames=3)])  # fmt: skip
 def test_genuine_refreshes(rng: np.random.Generator, ring: Trace) -> None:
     stream = KernelStream(rng, ring, queue=64, alike=(ring.threshold - 0.2, ring.threshold + 0.3))
-    positions = [*range(ring.first_frames, 10), *range(ring.capacity - 1, 10)]
+    positions = [*range(ring.first_frames, 9), *range(ring.capacity - 1, 9)]
     for call in range(len(positions)):
         for _ in range(ring.passes):
             stream.call([positions[max(call - slot, 0)] for slot in range(ring.slots)])
