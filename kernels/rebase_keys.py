@@ -47,9 +47,10 @@ def turn(keys, rope, rows, shift, positions, HEAD_DIM: tl.constexpr, BLOCK_ROWS:
     """Turns the temporal pairs of ``rows`` rows of keys, at most BLOCK_ROWS, by the angles of ``shift`` positions."""
     temporal: tl.constexpr = HEAD_DIM - HEAD_DIM // 6 * 4
     row, component = tl.arange(0, BLOCK_ROWS), tl.arange(0, HEAD_DIM // 2)
-    # The table has no negative positions: sin(-a) = -sin(a).
-    position = tl.minimum(tl.abs(shift), positions - 1)
-    angles = tl.load(rope + position * HEAD_DIM + component, mask=component < temporal, other=0.0)
+    # A shift that the table does not have must not become a read beyond it. It has no negative positions, either:
+    # sin(-a) = -sin(a).
+    shift = tl.minimum(tl.maximum(shift, 1 - positions), positions - 1)
+    angles = tl.load(rope + tl.abs(shift) * HEAD_DIM + component, mask=component < temporal, other=0.0)
     cosine, sine = tl.split(tl.reshape(angles, [1, HEAD_DIM // 4, 2]))
     sine = tl.where(shift < 0, -sine, sine)
     place = row[:, None] * HEAD_DIM + component[None, :]

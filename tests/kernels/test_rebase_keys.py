@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from penstock.kernels import reference_cache
 from penstock.kernels.rebase_keys import rebase_keys
 from penstock.runtime.rope import rope_table
 from tests.helpers import i32, normal
@@ -49,3 +50,13 @@ def test_replaced_sinks(rng: np.random.Generator, dtype: torch.dtype, sinks: int
     for slot, shift in enumerate(rebase):
         kept = updates["sink_shift"][slot]
         assert actual["sink_shift"][slot].tolist() == (np.zeros_like(kept) if shift else kept).tolist()
+
+
+@pytest.mark.parametrize(("rebase", "nearest"), [(-(2**31), -1023), (1024, 1023), (2**31 - 1, 1023)])
+def test_a_shift_beyond_the_table_stays_inside(rng: np.random.Generator, rebase: int, nearest: int) -> None:
+    def expected(tensors: dict[str, torch.Tensor]) -> reference_cache.Outputs:
+        moved = {**tensors, "rebase": torch.tensor([nearest])}
+        return reference_cache.rebase_keys(**moved, frame_tokens=2, sinks=0)
+
+    inputs, keys = {"rope": rope_table(32), "rebase": i32(rebase)}, normal(rng, 1, 4, 1, 32)
+    check_kernel(rebase_keys, torch.float32, inputs, {}, {"k_cache": keys}, expected, 1e-6, frame_tokens=2, sinks=0)
