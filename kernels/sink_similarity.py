@@ -20,7 +20,7 @@ import triton.language as tl
 from .variant import Variant
 
 COLUMNS = 32
-TOKENS = 128
+TOKENS = 64
 MOST_BLOCKS = 256  # of columns: up to 8192 columns
 
 

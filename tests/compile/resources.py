@@ -40,7 +40,7 @@ def compile_kernels(path: Path, *options: str) -> list[Compiled]:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with safe_open(path, "np") as file:
-        manifest = json.loads(file.metadata()["manifest"])
+        manifest = json.loads(file.get_tensor("manifest").tobytes())
         assert manifest["format"] == 1
         return [Compiled(entry, file.get_tensor(entry["tensor"]).tobytes()) for entry in manifest["kernels"]]
 
