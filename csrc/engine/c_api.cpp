@@ -1,94 +1,16 @@
-// The C ABI over Engine and Session: argument checks, struct versions, exceptions to statuses.
-#include <algorithm>
-#include <cstring>
-#include <memory>
-#include <new>
-#include <optional>
-#include <string>
+// The C ABI: status, system and engines.
+#include "engine/c_api.h"
 
 #include "engine/cuda/cuda_backend.h"
-#include "engine/engine.h"
-#include "engine/error.h"
 #include "engine/json.h"
-#include "engine/session.h"
-#include "engine/stream.h"
 #include "engine/system_info.h"
-#include "penstock/penstock.h"
-
-struct penstock_engine {
-  std::shared_ptr<penstock::Engine> engine;
-};
-
-struct penstock_session {
-  explicit penstock_session(std::shared_ptr<const penstock::Engine> engine) : session(std::move(engine)) {}
-
-  // The stream of a plan that has video phases; throws for one that has none.
-  penstock::Stream& video() {
-    if (!stream) stream.emplace(session);
-    return *stream;
-  }
-
-  penstock::Session session;
-  std::optional<penstock::Stream> stream;
-};
-
-namespace {
 
 using namespace penstock;
 
+namespace {
+
 thread_local std::string last_error;
 thread_local const char* last_error_text = "";
-
-penstock_status report(penstock_status status, const char* message) noexcept {
-  try {
-    last_error = message;
-    last_error_text = last_error.c_str();
-  } catch (...) {
-    last_error_text = "out of memory";
-  }
-  return status;
-}
-
-// Runs `body` and turns whatever it throws into a status: nothing crosses the boundary.
-template <typename Body>
-penstock_status guarded(Body&& body) noexcept {
-  try {
-    body();
-    return PENSTOCK_OK;
-  } catch (const Error& error) {
-    return report(error.status(), error.what());
-  } catch (const std::bad_alloc&) {
-    return report(PENSTOCK_ERR_OUT_OF_MEMORY, "out of host memory");
-  } catch (const std::exception& error) {
-    return report(PENSTOCK_ERR_INTERNAL, error.what());
-  } catch (...) {
-    return report(PENSTOCK_ERR_INTERNAL, "unknown exception");
-  }
-}
-
-template <typename T>
-T& require(T* pointer, const char* name) {
-  if (!pointer) fail(PENSTOCK_ERR_INVALID_ARGUMENT, name, " is null");
-  return *pointer;
-}
-
-// Reads a caller's struct that may be an older, shorter one: what it lacks keeps its default.
-template <typename T>
-T read_struct(const T* given, T defaults, const char* name) {
-  const uint32_t size = require(given, name).struct_size;
-  if (size < sizeof(uint32_t) || size > 4096)
-    fail(PENSTOCK_ERR_INVALID_ARGUMENT, name, ".struct_size is ", size, "; set it with the _init function or sizeof");
-  std::memcpy(&defaults, given, std::min<size_t>(size, sizeof(T)));
-  return defaults;
-}
-
-// Fills a caller's struct as far as it goes.
-template <typename T>
-void write_struct(T* target, T value, const char* name) {
-  const T checked = read_struct(target, value, name);
-  value.struct_size = checked.struct_size;
-  std::memcpy(target, &value, std::min<size_t>(checked.struct_size, sizeof(T)));
-}
 
 penstock_engine_params default_params() {
   return {sizeof(penstock_engine_params), PENSTOCK_DEVICE_AUTO, 0, nullptr, nullptr};
@@ -108,13 +30,19 @@ std::shared_ptr<Backend> make_backend(const penstock_engine_params* given) {
   return backend;
 }
 
-struct HostTensor {
-  DType dtype;
-  Shape shape;
-  const void* data;
-};
+}  // namespace
 
-HostTensor read_tensor(const penstock_tensor* given) {
+penstock_status penstock::report(penstock_status status, const char* message) noexcept {
+  try {
+    last_error = message;
+    last_error_text = last_error.c_str();
+  } catch (...) {
+    last_error_text = "out of memory";
+  }
+  return status;
+}
+
+HostTensor penstock::read_tensor(const penstock_tensor* given) {
   const penstock_tensor tensor = read_struct(given, penstock_tensor{}, "tensor");
   const auto dtype = from_public(tensor.dtype);
   if (!dtype) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "tensor: unknown dtype ", static_cast<int>(tensor.dtype));
@@ -126,8 +54,6 @@ HostTensor read_tensor(const penstock_tensor* given) {
   if (*count > 0) require(static_cast<const char*>(tensor.data), "tensor.data");
   return {*dtype, std::move(shape), tensor.data};
 }
-
-}  // namespace
 
 extern "C" {
 
@@ -221,111 +147,5 @@ penstock_status penstock_engine_tensor_info(const penstock_engine* engine, const
 }
 
 void penstock_engine_free(penstock_engine* engine) { delete engine; }
-
-penstock_status penstock_session_memory_required(const penstock_engine* engine, uint64_t* bytes) {
-  return guarded([&] { require(bytes, "bytes") = Session::memory_required(*require(engine, "engine").engine); });
-}
-
-penstock_status penstock_session_create(const penstock_engine* engine, penstock_session** session) {
-  return guarded([&] {
-    require(session, "session") = nullptr;
-    *session = new penstock_session(require(engine, "engine").engine);
-  });
-}
-
-penstock_status penstock_session_reset(penstock_session* session) {
-  return guarded([&] {
-    require(session, "session").session.reset();
-    if (session->stream) session->stream->reset();
-  });
-}
-
-penstock_status penstock_session_write(penstock_session* session, const char* name, const void* data, size_t size) {
-  return guarded([&] {
-    require(static_cast<const char*>(data), "data");
-    require(session, "session").session.write(&require(name, "name"), data, size);
-  });
-}
-
-penstock_status penstock_session_read(penstock_session* session, const char* name, void* data, size_t size) {
-  return guarded([&] {
-    require(static_cast<char*>(data), "data");
-    require(session, "session").session.read(&require(name, "name"), data, size);
-  });
-}
-
-penstock_status penstock_session_set_prompt(penstock_session* session, const penstock_tensor* embeddings) {
-  return guarded([&] {
-    const HostTensor tensor = read_tensor(embeddings);
-    require(session, "session").session.set_prompt(tensor.dtype, tensor.shape, tensor.data);
-  });
-}
-
-penstock_status penstock_session_run(penstock_session* session, const char* phase) {
-  return guarded([&] { require(session, "session").session.run(&require(phase, "phase")); });
-}
-
-penstock_status penstock_session_push(penstock_session* session, const uint8_t* frames, int64_t count) {
-  return guarded([&] {
-    Stream& stream = require(session, "session").video();
-    stream.push(count ? &require(frames, "frames") : frames, count);
-  });
-}
-
-penstock_status penstock_session_generate(penstock_session* session, int64_t chunks) {
-  return guarded([&] { require(session, "session").video().generate(chunks); });
-}
-
-penstock_status penstock_session_flush(penstock_session* session) {
-  return guarded([&] { require(session, "session").video().flush(); });
-}
-
-penstock_status penstock_session_available(const penstock_session* session, int64_t* frames) {
-  return guarded([&] {
-    const auto& stream = require(session, "session").stream;
-    require(frames, "frames") = stream ? stream->available() : 0;
-  });
-}
-
-penstock_status penstock_session_pull(penstock_session* session, uint8_t* frames, int64_t capacity, int64_t* count) {
-  return guarded([&] {
-    Stream& stream = require(session, "session").video();
-    require(count, "count") = 0;
-    *count = stream.pull(capacity ? &require(frames, "frames") : frames, capacity);
-  });
-}
-
-void penstock_session_stats_init(penstock_session_stats* stats) {
-  if (!stats) return;
-  *stats = penstock_session_stats{};
-  stats->struct_size = sizeof *stats;
-}
-
-penstock_status penstock_session_get_stats(penstock_session* session, penstock_session_stats* stats) {
-  return guarded([&] {
-    const SessionStats& current = require(session, "session").session.stats();
-    const StreamStats stream = session->stream ? session->stream->stats() : StreamStats{};
-    write_struct(stats,
-                 penstock_session_stats{0, 0, current.phases_run, current.graph_replays, current.last_phase_ms,
-                                        stream.frames_in, stream.frames_out, stream.chunks},
-                 "stats");
-  });
-}
-
-void penstock_phase_stats_init(penstock_phase_stats* stats) {
-  if (!stats) return;
-  *stats = penstock_phase_stats{};
-  stats->struct_size = sizeof *stats;
-}
-
-penstock_status penstock_session_get_phase_stats(penstock_session* session, const char* phase,
-                                                 penstock_phase_stats* stats) {
-  return guarded([&] {
-    const PhaseStats& record = require(session, "session").session.phase_stats(&require(phase, "phase"));
-    write_struct(stats, penstock_phase_stats{0, 0, record.runs, record.last_ms, record.total_ms}, "stats");
-  });
-}
-
-void penstock_session_free(penstock_session* session) { delete session; }
 
 }  // extern "C"

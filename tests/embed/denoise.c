@@ -3,31 +3,7 @@
  *
  * usage: denoise ENGINE_DIR PROMPT.f32 ROWS TEXT_DIM FIRST.f32 LATENTS.f32 OUT.f32   (raw little-endian float32 files)
  */
-#include <penstock/penstock.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static int failed(penstock_status status, const char* what) {
-  if (status == PENSTOCK_OK) return 0;
-  fprintf(stderr, "denoise: %s: %s: %s\n", what, penstock_status_name(status), penstock_last_error());
-  return 1;
-}
-
-static void* read_file(const char* path, size_t* size) {
-  FILE* file = fopen(path, "rb");
-  if (!file) return NULL;
-  fseek(file, 0, SEEK_END);
-  *size = (size_t)ftell(file);
-  rewind(file);
-  void* data = malloc(*size + 1);
-  if (data && fread(data, 1, *size, file) != *size) {
-    free(data);
-    data = NULL;
-  }
-  fclose(file);
-  return data;
-}
+#include "host.h"
 
 /* Bytes of a tensor of the plan; 0 if there is none. */
 static size_t tensor_bytes(const penstock_engine* engine, const char* name) {

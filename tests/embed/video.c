@@ -4,33 +4,9 @@
  *
  * usage: video ENGINE_DIR PROMPT.f32 ROWS TEXT_DIM FRAMES.rgb OUT.rgb   (raw float32 and RGB8 files)
  */
-#include <penstock/penstock.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "host.h"
 
 enum { PUSHED_AT_ONCE = 3, PULLED_AT_ONCE = 2 };
-
-static int failed(penstock_status status, const char* what) {
-  if (status == PENSTOCK_OK) return 0;
-  fprintf(stderr, "video: %s: %s: %s\n", what, penstock_status_name(status), penstock_last_error());
-  return 1;
-}
-
-static uint8_t* read_file(const char* path, size_t* size) {
-  FILE* file = fopen(path, "rb");
-  if (!file) return NULL;
-  fseek(file, 0, SEEK_END);
-  *size = (size_t)ftell(file);
-  rewind(file);
-  uint8_t* data = malloc(*size + 1);
-  if (data && fread(data, 1, *size, file) != *size) {
-    free(data);
-    data = NULL;
-  }
-  fclose(file);
-  return data;
-}
 
 /* Bytes of one frame that the engine takes; 0 if it takes none. */
 static size_t frame_bytes(const penstock_engine* engine) {

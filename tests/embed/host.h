@@ -1,0 +1,32 @@
+/* What the test hosts share: statuses as messages, whole files. */
+#ifndef PENSTOCK_TESTS_HOST_H
+#define PENSTOCK_TESTS_HOST_H
+
+#include <penstock/penstock.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int failed(penstock_status status, const char* what) {
+  if (status == PENSTOCK_OK) return 0;
+  fprintf(stderr, "host: %s: %s: %s\n", what, penstock_status_name(status), penstock_last_error());
+  return 1;
+}
+
+/* The bytes of a file, to be freed; null if it cannot be read. */
+static void* read_file(const char* path, size_t* size) {
+  FILE* file = fopen(path, "rb");
+  if (!file) return NULL;
+  fseek(file, 0, SEEK_END);
+  *size = (size_t)ftell(file);
+  rewind(file);
+  void* data = malloc(*size + 1);
+  if (data && fread(data, 1, *size, file) != *size) {
+    free(data);
+    data = NULL;
+  }
+  fclose(file);
+  return data;
+}
+
+#endif
