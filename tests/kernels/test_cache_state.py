@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from penstock.kernels import reference_cache as reference
-from penstock.kernels import ring_advance, ring_queue, sink_refresh
+from penstock.kernels.ring_advance import ring_advance
+from penstock.kernels.ring_queue import ring_queue
+from penstock.kernels.sink_refresh import sink_refresh
 from tests.helpers import Arrays, i32
-from tests.kernels.checks import Tensors, cast, poison
+from tests.kernels.check import Tensors, every_dtype, poison, run_kernel, tensors_of
 from tests.ops.cache_data import draw, fill_frame
 from tests.ops.published_traces import TRACES, Trace
 from tests.ops.test_ring_advance import RINGS
@@ -18,8 +20,9 @@ from tests.ops.test_ring_queue import STATE, Stream, StreamOfShortQueue, host_st
 RING = {"first_frames": 2, "capacity": 6, "sinks": 3, "threshold": 0.2}
 
 
-def arrays(tensors: Tensors) -> Arrays:
-    return {role: values.numpy() for role, values in tensors.items()}
+def places(slots: int) -> Tensors:
+    """ring_write and ring_length, which a kernel has yet to write."""
+    return {name: poison((slots,), torch.int32) for name in ("ring_write", "ring_length")}
 
 
 def advance(chunk: int, phase: str, ring: tuple[int, ...], slots: int, layers: int, refresh: int = 50) -> Tensors:
@@ -29,8 +32,7 @@ def advance(chunk: int, phase: str, ring: tuple[int, ...], slots: int, layers: i
     state |= {name: poison((slots,), torch.int32) for name in ("frame_position", "rebase")}
     if layers:
         state |= {name: poison((layers, slots), torch.int32) for name in ("ring_write", "ring_length")}
-    ring_advance.ring_advance(**state, phase=phase, **attributes)
-    return state
+    return run_kernel(ring_advance, {}, state, phase=phase, **attributes)
 
 
 @pytest.mark.parametrize("ring", RINGS)
@@ -61,22 +63,21 @@ def test_counters_out_of_range_give_places_in_range(chunk: int) -> None:
 
 def refresh(inputs: Arrays, updates: Arrays, dtype: torch.dtype = torch.float32, **ring: float) -> Tensors:
     """The state after phase next; equal to the reference's of the same data."""
-    given = cast(inputs, dtype) | cast(updates, dtype)
+    given, state = tensors_of(inputs, dtype), tensors_of(updates)
     exact = reference.sink_refresh(**{role: values.double() if values.is_floating_point() else values
-                                      for role, values in given.items()}, **ring)  # fmt: skip
-    slots = len(updates["ring_next"])
-    given |= {name: poison((slots,), torch.int32) for name in ("ring_write", "ring_length")}
-    sink_refresh.sink_refresh(**given, phase="next", **ring)
-    for role, values in exact.items():
-        assert given[role].tolist() == values.tolist(), role
-    return given
+                                      for role, values in (given | state).items()}, **ring)  # fmt: skip
+    actual = run_kernel(sink_refresh, given, state | places(len(updates["ring_next"])), phase="next", **ring)
+    assert {role: values.tolist() for role, values in actual.items()} == {
+        role: values.tolist() for role, values in exact.items()
+    }
+    return actual
 
 
 def sink_state(slots: int, sinks: int) -> Arrays:
     return {"ring_next": np.zeros(slots, np.int32), "sink_shift": np.zeros((slots, sinks), np.int32)}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@every_dtype
 @pytest.mark.parametrize(
     ("tokens", "heads", "dim", "ring"),
     [(1, 1, 2, {"capacity": 2, "sinks": 1, "first_frames": 1}), (15, 2, 24, {}),
@@ -116,11 +117,9 @@ def test_nan_refreshes_no_sink(rng: np.random.Generator, role: str) -> None:
     for sink, cosine in enumerate((-0.5, 0.1, 0.5)):
         fill_frame(rng, data, 0, sink, cosine)
     data[role][0, 1] = np.nan  # of a cache, in sink 0
-    state = {**data, "row_chunk": np.array([9]), "frame_position": i32(10)} | sink_state(1, 3)
-    given = cast(state, torch.float32) | {name: i for name in ("ring_write", "ring_length")
-                                          for i in [poison((1,), torch.int32)]}  # fmt: skip
-    sink_refresh.sink_refresh(**given, phase="next", **RING)
-    assert given["ring_write"].item() == (1 if role.endswith("cache") else 3)
+    inputs = tensors_of({**data, "row_chunk": np.array([9]), "frame_position": i32(10)})
+    actual = run_kernel(sink_refresh, inputs, tensors_of(sink_state(1, 3)) | places(1), phase="next", **RING)
+    assert actual["ring_write"].item() == (1 if role.endswith("cache") else 3)
 
 
 def test_sinks_of_zeros_have_no_direction(rng: np.random.Generator) -> None:
@@ -135,25 +134,20 @@ def test_sinks_of_zeros_have_no_direction(rng: np.random.Generator) -> None:
 
 def test_the_first_chunk_resets_the_sinks() -> None:
     state = {"ring_next": i32(2, 1), "sink_shift": np.full((2, 3), 7, np.int32)}
-    given = cast(state, torch.float32) | {"ring_write": poison((2,), torch.int32),
-                                          "ring_length": poison((2,), torch.int32)}  # fmt: skip
-    sink_refresh.sink_refresh(**given, phase="first", **RING)
-    assert not given["ring_next"].any() and not given["sink_shift"].any() and not given["ring_write"].any()
-    assert given["ring_length"].tolist() == [2, 2]
+    actual = run_kernel(sink_refresh, {}, tensors_of(state) | places(2), phase="first", **RING)
+    assert not any(actual[role].any() for role in ("ring_next", "sink_shift", "ring_write"))
+    assert actual["ring_length"].tolist() == [2, 2]
 
 
 class KernelStream(Stream):
     """The streams of the op's own test, on the kernels."""
 
     def run(self, phase: str, inputs: Arrays, state: Arrays) -> Arrays:
-        ring = self.ring
-        given = cast(inputs, torch.float32)
-        updates = cast({name: state[name] for name in (*STATE, "queue")}, torch.float32)
-        updates |= {name: poison((ring.slots,), torch.int32) for name in ("ring_write", "ring_length")}
-        ring_queue.ring_queue(**given, **updates, phase=phase, frames=ring.frames, first_frames=ring.first_frames,
-                              capacity=ring.capacity, sinks=ring.sinks, passes=ring.passes,
-                              threshold=ring.threshold)  # fmt: skip
-        return arrays(updates)
+        ring, updates = self.ring, tensors_of({name: state[name] for name in (*STATE, "queue")})
+        actual = run_kernel(ring_queue, tensors_of(inputs), updates | places(ring.slots), phase=phase,
+                            frames=ring.frames, first_frames=ring.first_frames, capacity=ring.capacity,
+                            sinks=ring.sinks, passes=ring.passes, threshold=ring.threshold)  # fmt: skip
+        return {role: values.numpy() for role, values in actual.items()}
 
 
 class KernelStreamOfShortQueue(KernelStream, StreamOfShortQueue):
@@ -201,14 +195,10 @@ def test_a_queue_that_would_grow_without_end(rng: np.random.Generator) -> None:
      {"position": 3, "local_end": 3, "global_end": 3, "queue_size": 4}],
 )  # fmt: skip
 def test_state_out_of_range_gives_places_in_range(fields: dict[str, int]) -> None:
-    """And writes nothing beside the queue."""
-    position = fields.pop("position", 9)
-    state = cast(host_state(**fields), torch.float32)
-    guarded = torch.full((3, 4), -77, dtype=torch.int32)
-    guarded[1] = state["queue"][0]
-    state |= {"queue": guarded[1:2], "ring_write": poison((1,), torch.int32), "ring_length": poison((1,), torch.int32)}
-    ring_queue.ring_queue(**state, frame_position=torch.tensor([position], dtype=torch.int32), phase="next", frames=1,
-                          first_frames=2, capacity=6, sinks=3, passes=1, threshold=-1.0)  # fmt: skip
+    """And writes nothing beside the queue, which run_kernel checks."""
+    inputs = tensors_of({"frame_position": i32(fields.get("position", 9))})
+    updates = tensors_of(host_state(**{name: value for name, value in fields.items() if name != "position"}))
+    state = run_kernel(ring_queue, inputs, updates | places(1), phase="next", frames=1, first_frames=2, capacity=6,
+                       sinks=3, passes=1, threshold=-1.0)  # fmt: skip
     assert 0 <= state["ring_write"].item() < 6 and 1 <= state["ring_length"].item() <= 6
     assert 0 <= state["queue_size"].item() <= 4
-    assert guarded[0].eq(-77).all() and guarded[2].eq(-77).all()

@@ -8,22 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from penstock.kernels import motion_noise as kernel
 from penstock.kernels import reference_vae
+from penstock.kernels.motion_noise import motion_noise
 from penstock.runtime.schedule import sigma_of, sigma_table
 from tests.helpers import Arrays
-from tests.kernels.checks import Tensors, cast
+from tests.kernels.check import run_kernel, tensors_of
 from tests.ops.test_motion_noise import f32, level_of, moved, state_of, still
 
 
 def run(frames: np.ndarray, state: Arrays, phase: str, **inputs: np.ndarray) -> Arrays:
     sigmas, timesteps = sigma_table()
     roles = {"frames": frames, "initial_scale": f32(0.8), "first_timestep": f32(700), "table_timesteps": timesteps,
-             "table_sigmas": sigmas} | inputs | state  # fmt: skip
+             "table_sigmas": sigmas} | inputs  # fmt: skip
     outputs = {name: f32(np.nan) for name in ("noise_scale", "timestep", "sigma")}
-    tensors: Tensors = cast({**roles, **outputs}, torch.float32)
-    kernel.motion_noise(**tensors, phase=phase)
-    return {role: tensors[role].numpy() for role in ("previous", "level_bits", *outputs)}
+    actual = run_kernel(motion_noise, tensors_of(roles), tensors_of({**state, **outputs}), phase=phase)
+    return {role: values.numpy() for role, values in actual.items()}
 
 
 def control(frames: np.ndarray, state: Arrays, phase: str, initial: float = 0.8) -> Arrays:

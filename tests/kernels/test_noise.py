@@ -8,15 +8,13 @@ import torch
 import triton
 import triton.language as tl
 
-from penstock.kernels import noise_mix as noise_mix_kernel
-from penstock.kernels import philox_noise, reference
-from penstock.kernels import renoise as renoise_kernel
+from penstock.kernels import philox_noise
+from penstock.kernels.noise_mix import noise_mix
+from penstock.kernels.renoise import renoise
 from tests.helpers import Arrays, i32, normal
-from tests.kernels.checks import Tensors, assert_close, cast, poison, widen
+from tests.kernels.check import check_kernel, poison, run_kernel
 from tests.ops.test_philox import KNOWN_ANSWERS, words
 from tests.ops.test_renoise import CASES, draw_inputs
-
-ATOL = 5e-7
 
 
 @triton.jit
@@ -33,9 +31,11 @@ def words_kernel(counter, key, out):
 
 @pytest.mark.parametrize(("counter", "key", "result"), KNOWN_ANSWERS)
 def test_known_answers(counter: str, key: str, result: str) -> None:
-    out = torch.zeros(4, dtype=torch.int32)
-    words_kernel[(1,)](torch.from_numpy(words(counter).view(np.int32)),
-                       torch.from_numpy(words(key).astype(np.int64)), out)  # fmt: skip
+    inputs = {
+        "counter": torch.from_numpy(words(counter).view(np.int32)),
+        "key": torch.from_numpy(words(key).astype(np.int64)),
+    }
+    out = run_kernel(words_kernel[(1,)], inputs, {"out": poison((4,), torch.int32)})["out"]
     assert np.array_equal(out.numpy().view(np.uint32), words(result))
 
 
@@ -53,18 +53,14 @@ def test_uniforms_and_their_angles(rng: np.random.Generator) -> None:
     """The uniform numbers of the CPU bit for bit; cos and sin of a turn to f32, around the quarters too."""
     near = [base + d for base in range(0, 2**32 + 1, 2**29) for d in (-2, -1, 0, 1, 2) if 0 <= base + d < 2**32]
     word = np.concatenate([near, rng.integers(0, 2**32, 1024 - len(near))])
-    uniform, cosine, sine = (torch.zeros(1024) for _ in range(3))
-    turns_kernel[(1,)](torch.from_numpy(word), uniform, cosine, sine, BLOCK=1024)
+    outputs = {name: poison((1024,), torch.float32) for name in ("uniform", "cosine", "sine")}
+    actual = run_kernel(turns_kernel[(1,)], {"word": torch.from_numpy(word)}, outputs, BLOCK=1024)
+    uniform, cosine, sine = actual.values()
     expected = word.astype(np.float32) * np.float32(2**-32) + np.float32(2**-33)
     assert np.array_equal(uniform.numpy(), expected)
     angle = 2 * np.pi * expected.astype(np.float64)
     assert np.abs(cosine.numpy() - np.cos(angle)).max() < 1.2e-7
     assert np.abs(sine.numpy() - np.sin(angle)).max() < 1.2e-7
-
-
-def compare(actual: Tensors, exact: Tensors, plain: Tensors) -> None:
-    for role, values in actual.items():
-        assert_close(values, exact[role], plain[role], role, ATOL)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 37), (1, 16, 7, 11), (2, 5, 3, 3)])
@@ -78,10 +74,7 @@ def test_noise_mix(rng: np.random.Generator, shape: tuple[int, ...], given: int 
     }
     if given is not None:
         inputs |= {"noise": normal(rng, *shape), "noise_given": i32(given)}
-    tensors = cast(inputs, torch.float32)
-    x = poison((1, *shape), torch.float32)
-    noise_mix_kernel.noise_mix(**tensors, x=x)
-    compare({"x": x}, reference.noise_mix(**widen(tensors)), reference.noise_mix(**tensors))
+    check_kernel(noise_mix, torch.float32, inputs, {"x": (1, *shape)})
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 37), (2, 5, 8, 7)])
@@ -89,12 +82,9 @@ def test_noise_mix(rng: np.random.Generator, shape: tuple[int, ...], given: int 
 @pytest.mark.parametrize("given", [0, 1])
 def test_renoise(rng: np.random.Generator, shape: tuple[int, ...], advance: str, slots: int, given: int) -> None:
     renoised = {"shift": slots - 1, "stay": slots, "none": 0}[advance]
-    inputs = draw_inputs(rng, shape, slots, renoised, given) | {"x": normal(rng, slots, *shape)}
+    inputs = draw_inputs(rng, shape, slots, renoised, given)
+    x = normal(rng, slots, *shape)
     attributes = {"advance": advance, "first_step": int(rng.integers(0, 4))}
-    tensors = cast(inputs, torch.float32)
-    exact, plain = reference.renoise(**widen(tensors), **attributes), reference.renoise(**tensors, **attributes)
-    x0 = poison((slots, *shape), torch.float32)
-    renoise_kernel.renoise(**tensors, x0=x0, **attributes)
-    compare({"x": tensors["x"], "x0": x0}, exact, plain)
+    actual = check_kernel(renoise, torch.float32, inputs, {"x0": x.shape}, {"x": x}, **attributes)
     untouched = {"shift": slice(0, 1), "stay": slice(0, 0), "none": slice(None)}[advance]
-    assert np.array_equal(tensors["x"].numpy()[untouched], inputs["x"][untouched])
+    assert np.array_equal(actual["x"][untouched], x[untouched])
