@@ -18,7 +18,7 @@ SOURCES = ("video", "noise")
 CODERS = ("wan", "taehv")
 DECODERS = (*CODERS, "none")
 LATENT_NORMS = ("raw", "normalized")
-LOWEST_CONTROLLED_NOISE = 0.1  # the controller takes up to 0.1 off the noise scale
+_LOWEST_CONTROLLED_NOISE = 0.1  # the controller takes up to 0.1 off the noise scale
 _CHOICES = {"mode": MODES, "history": HISTORIES, "source": SOURCES, "encoder": CODERS, "decoder": DECODERS,
             "latent_norm": LATENT_NORMS, "cache_policy": CACHE_POLICIES}  # fmt: skip
 _TYPES = {"int": "an integer", "float": "a number", "str": "text", "bool": "True or False"}
@@ -99,10 +99,9 @@ class Config:
                 raise PenstockError(f"{entry.name}: expected {_TYPES[entry.type]}, got {value!r:.80}")
 
     def _check_noise(self) -> None:
-        lowest = LOWEST_CONTROLLED_NOISE if self.controls_noise else 0.0
-        if not lowest <= self.noise_scale <= 1.0:
-            with_controller = " with noise_controller" if self.controls_noise else ""
-            raise PenstockError(f"noise_scale: expected {lowest} to 1{with_controller}, got {self.noise_scale}")
+        if not self.lowest_noise_scale <= self.noise_scale <= 1.0:
+            expected = f"{self.lowest_noise_scale} to 1" + (" with noise_controller" if self.controls_noise else "")
+            raise PenstockError(f"noise_scale: expected {expected}, got {self.noise_scale}")
         if self.source == "noise" and self.noise_scale != 1.0:
             raise PenstockError(f"noise_scale: expected 1 with source noise, got {self.noise_scale}")
         if self.encoder == "taehv" and self.latent_norm != "normalized":
@@ -164,6 +163,11 @@ class Config:
     def controls_noise(self) -> bool:
         """Whether the motion of the frames sets the noise level."""
         return self.noise_controller and self.encodes
+
+    @property
+    def lowest_noise_scale(self) -> float:
+        """The smallest noise_scale that is allowed, now and while the stream runs."""
+        return _LOWEST_CONTROLLED_NOISE if self.controls_noise else 0.0
 
     @property
     def passes(self) -> int:

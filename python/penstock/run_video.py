@@ -113,9 +113,8 @@ def _run(session: Session, steps: Iterator[tuple[int, np.ndarray]], sink: FrameS
 
 def _phases(session: Session) -> dict[str, dict[str, float]]:
     """Runs, mean and last milliseconds of the phases that ran."""
-    phases = session.stats()["phases"]
     return {
         name: {"runs": phase["runs"], "mean_ms": round(phase["total_ms"] / phase["runs"], 3),
                "last_ms": round(phase["last_ms"], 3)}
-        for name, phase in phases.items() if phase["runs"]
+        for name, phase in session.phase_stats().items() if phase["runs"]
     }  # fmt: skip

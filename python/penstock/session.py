@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from penstock.frames import as_frames
-from penstock.runtime.config import LOWEST_CONTROLLED_NOISE, Config
+from penstock.runtime.config import Config
 from penstock.runtime.engine import Engine
 from penstock.runtime.errors import PenstockError, is_number
 from penstock.runtime.prompt import Prompt
-from penstock.runtime.schedule import CLEAN_TIMESTEP, sigma_of, step_list
+from penstock.runtime.schedule import sigma_of
 from penstock.stages import Stages
 
 RING_FIELDS = ("chunk", "row_chunk", "frame_position", "ring_write", "ring_length", "ring_next", "sink_shift",
@@ -136,7 +137,7 @@ class Session(Stages):
 
     @noise_scale.setter
     def noise_scale(self, value: float) -> None:
-        lowest = LOWEST_CONTROLLED_NOISE if self.config.controls_noise else 0.0
+        lowest = self.config.lowest_noise_scale
         if self.config.source == "noise":
             raise PenstockError("noise_scale: text-to-video starts from pure noise, it cannot be set")
         if not is_number(value) or not lowest <= value <= 1:
@@ -169,14 +170,13 @@ class Session(Stages):
         given = tuple(values) if isinstance(values, Iterable) else values
         if not isinstance(given, tuple) or len(given) != self.config.steps:
             raise PenstockError(f"timesteps: expected {self.config.steps}, one for each step, got {values!r:.80}")
-        timesteps = step_list(self.config.steps, given)
-        schedule = (*timesteps, CLEAN_TIMESTEP) if self.config.clean_context else timesteps
+        schedule = replace(self.config, timesteps=given).schedule
         core = self._open()
         core.write("timestep", schedule)
         core.write("sigma", [sigma_of(timestep) for timestep in schedule])
         if self.config.controls_noise:
             core.write("first_timestep", schedule[:1])
-        self._timesteps = timesteps
+        self._timesteps = schedule[: self.config.steps]
 
     # ---- state --------------------------------------------------------------------------------------------------
 
@@ -201,8 +201,13 @@ class Session(Stages):
         return counts | {
             "memory_bytes": core.engine.session_memory_required(),
             "delay_chunks": self.config.slots - 1,
-            "phases": {phase: core.phase_stats(phase) for phase in self.config.phases},
+            "phases": self.phase_stats(),
         }
+
+    def phase_stats(self) -> dict[str, dict[str, Any]]:
+        """Per phase runs, last_ms and total_ms; the part of `stats` that is cheap enough for every chunk."""
+        core = self._open()
+        return {phase: core.phase_stats(phase) for phase in self.config.phases}
 
     def close(self) -> None:
         """Lets go of the device memory; nothing but close may follow."""

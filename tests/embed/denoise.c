@@ -36,14 +36,7 @@ static int stream(penstock_engine* engine, penstock_session* session, char** arg
   FILE* out = fopen(argv[7], "wb");
   int bad = 1;
   if (prompt && first && latents && out) {
-    penstock_tensor embeddings;
-    memset(&embeddings, 0, sizeof embeddings);
-    embeddings.struct_size = sizeof embeddings;
-    embeddings.dtype = PENSTOCK_F32;
-    embeddings.ndim = 2;
-    embeddings.shape[0] = atoi(argv[3]);
-    embeddings.shape[1] = atoi(argv[4]);
-    embeddings.data = prompt;
+    const penstock_tensor embeddings = prompt_tensor(prompt, atoi(argv[3]), atoi(argv[4]));
     const uint64_t seed = 7;
     const size_t chunk = tensor_bytes(engine, "latents");
     bad = failed(penstock_session_write(session, "seed", &seed, sizeof seed), "seed") ||

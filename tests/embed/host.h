@@ -29,4 +29,17 @@ static void* read_file(const char* path, size_t* size) {
   return data;
 }
 
+/* Text embeddings [rows, text_dim], float32, as a tensor. */
+static penstock_tensor prompt_tensor(const void* data, int64_t rows, int64_t text_dim) {
+  penstock_tensor embeddings;
+  memset(&embeddings, 0, sizeof embeddings);
+  embeddings.struct_size = sizeof embeddings;
+  embeddings.dtype = PENSTOCK_F32;
+  embeddings.ndim = 2;
+  embeddings.shape[0] = rows;
+  embeddings.shape[1] = text_dim;
+  embeddings.data = data;
+  return embeddings;
+}
+
 #endif

@@ -69,14 +69,7 @@ static int run(penstock_session* session, size_t frame, char** argv) {
   FILE* file = fopen(argv[6], "wb");
   int bad = 1;
   if (prompt && frames && out && again && file && frame) {
-    penstock_tensor embeddings;
-    memset(&embeddings, 0, sizeof embeddings);
-    embeddings.struct_size = sizeof embeddings;
-    embeddings.dtype = PENSTOCK_F32;
-    embeddings.ndim = 2;
-    embeddings.shape[0] = atoi(argv[3]);
-    embeddings.shape[1] = atoi(argv[4]);
-    embeddings.data = prompt;
+    const penstock_tensor embeddings = prompt_tensor(prompt, atoi(argv[3]), atoi(argv[4]));
     const int64_t count = (int64_t)(size / frame);
     bad = stream(session, &embeddings, frames, count, frame, out) ||
           stream(session, &embeddings, frames, count, frame, again) || memcmp(out, again, size) != 0 ||
