@@ -3,8 +3,8 @@
     python -m penstock.kernels.aot -o kernels.safetensors --arch 90a
 
 Every VARIANTS of the modules beside this one is compiled for every architecture. That needs the triton package and
-neither a GPU nor torch. Results are kept in Triton's cache, by the hash of source, options and Triton itself, so that a
-second run only looks them up.
+neither a GPU nor torch; the few kernels in CUDA C++ need nvcc, and are left out where it is missing. Results of Triton
+are kept in its cache, by the hash of source, options and Triton itself, so that a second run only looks them up.
 
 The file is a safetensors file: a cubin is a U8 tensor, padded with zeros to a multiple of 16 bytes, and so is the JSON
 text "manifest", padded with blanks:
@@ -17,7 +17,7 @@ text "manifest", padded with blanks:
         symbol           of the function in the cubin
         warps, shared    32 warps threads and so many bytes of dynamic shared memory at a launch
         params           [{name, type}] in the order in which they are passed; types as in variant.py
-        scratch_params   how many null u64 follow them (Triton's calling convention)
+        scratch_params   how many null u64 follow them (Triton's calling convention; none in CUDA C++)
         global_scratch   0: what they would point to
         constants        what this form was compiled for
         divisible        the params that must be multiples of 16
@@ -40,6 +40,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import save_file
 
+from .nvcc import CudaVariant, compile_cuda, obstacle
 from .variant import Variant
 
 # Bytes of shared memory that a block may use. The compiler does not enforce it.
@@ -54,7 +55,7 @@ class Job(NamedTuple):
     arch: str
 
 
-def find_variants() -> Iterator[tuple[str, int, Variant]]:
+def find_variants() -> Iterator[tuple[str, int, Variant | CudaVariant]]:
     """Module, index and variant, for every kernel module beside this one. Others are not imported: they need torch."""
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if re.search(r"^VARIANTS\b", path.read_text(encoding="utf-8"), re.MULTILINE):
@@ -65,9 +66,12 @@ def find_variants() -> Iterator[tuple[str, int, Variant]]:
 
 def compile_job(job: Job) -> tuple[dict[str, Any], bytes]:
     """Manifest entry, without its tensor, and cubin of one variant."""
-    variant: Variant = importlib.import_module(job.module).VARIANTS[job.index]
+    variant: Variant | CudaVariant = importlib.import_module(job.module).VARIANTS[job.index]
     try:
-        return compile_variant(variant, job.arch)
+        entry, cubin = (compile_source if isinstance(variant, CudaVariant) else compile_variant)(variant, job.arch)
+        if entry["shared"] > SHARED_LIMITS[job.arch]:
+            raise ValueError(f"takes {entry['shared']} bytes of shared memory, of {SHARED_LIMITS[job.arch]}")
+        return entry, cubin
     except Exception as error:
         raise RuntimeError(f"{variant.name} {dict(variant.constants)} for sm_{job.arch}: {error}") from error
 
@@ -94,21 +98,8 @@ def compile_variant(variant: Variant, arch: str) -> tuple[dict[str, Any], bytes]
     kernel = triton.compile(source, GPUTarget("cuda", int(arch.rstrip("a")), 32), options)
     metadata = kernel.metadata
     passed = len(re.findall(r"\.param ", kernel.asm["ptx"].split(".entry", 1)[1].split(")", 1)[0]))
-    entry = {
-        "name": variant.name,
-        "arch": f"sm_{arch}",
-        "symbol": metadata.name,
-        "warps": metadata.num_warps,
-        "shared": metadata.shared,
-        "params": [{"name": name, "type": kind} for name, kind in variant.types.items()],
-        "scratch_params": passed - len(variant.types),
-        "global_scratch": metadata.global_scratch_size,
-        "constants": dict(variant.constants),
-        "divisible": list(variant.divisible),
-        "needs": list(variant.needs),
-    }
-    if entry["shared"] > SHARED_LIMITS[arch]:
-        raise ValueError(f"takes {entry['shared']} bytes of shared memory, of {SHARED_LIMITS[arch]}")
+    entry = describe(variant, arch, metadata.name, metadata.num_warps, metadata.shared)
+    entry |= {"scratch_params": passed - len(variant.types), "global_scratch": metadata.global_scratch_size}
     if entry["global_scratch"] or metadata.profile_scratch_size or metadata.num_ctas != 1:
         raise ValueError("needs global scratch memory or a cluster, which the engine does not give")
     if f"sm_{arch}" not in kernel.asm["ptx"]:
@@ -116,14 +107,38 @@ def compile_variant(variant: Variant, arch: str) -> tuple[dict[str, Any], bytes]
     return entry, kernel.asm["cubin"]
 
 
+def compile_source(variant: CudaVariant, arch: str) -> tuple[dict[str, Any], bytes]:
+    return describe(variant, arch, variant.name, variant.warps, variant.shared), compile_cuda(variant, arch)
+
+
+def describe(variant: Variant | CudaVariant, arch: str, symbol: str, warps: int, shared: int) -> dict[str, Any]:
+    return {
+        "name": variant.name,
+        "arch": f"sm_{arch}",
+        "symbol": symbol,
+        "warps": warps,
+        "shared": shared,
+        "params": [{"name": name, "type": kind} for name, kind in variant.types.items()],
+        "scratch_params": 0,
+        "global_scratch": 0,
+        "constants": dict(variant.constants),
+        "divisible": list(variant.divisible),
+        "needs": list(variant.needs),
+    }
+
+
 def compile_all(archs: Sequence[str], jobs: int, first_only: bool = False) -> list[tuple[dict[str, Any], bytes]]:
     """Entries and cubins of all variants, or of each kernel's first, in the order of architecture, module and index."""
     found = list(find_variants())
+    without_cuda = obstacle()
     todo: list[Job] = []
     for arch in archs:
         seen: set[str] = set()
         for module, index, variant in found:
             wanted = not variant.architectures or arch in variant.architectures
+            if wanted and without_cuda and isinstance(variant, CudaVariant):
+                print(f"without the CUDA C++ kernel {variant.name}: {without_cuda}")
+                continue
             if wanted and not (first_only and variant.name in seen):
                 todo.append(Job(module, index, arch))
                 seen.add(variant.name)
@@ -152,7 +167,7 @@ def triton_version() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compile the Triton kernels into one file.")
+    parser = argparse.ArgumentParser(description="Compile the kernels into one file.")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--arch", nargs="+", choices=SHARED_LIMITS, default=["90a"])
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one for each core)")

@@ -24,6 +24,7 @@ import triton
 import triton.language as tl
 
 from .flash import attend
+from .nvcc import CudaVariant
 from .stream_k import find_slot, first_unit, program_of, slot_keys, units_before
 from .variant import Variant
 
@@ -157,4 +158,16 @@ def _variants(block_n: int, **options) -> tuple[Variant, Variant]:
 VARIANTS = (
     *_variants(128, needs=("HGMMA",), architectures=("80", "90a", "100a")),
     *_variants(64, architectures=("89", "120a")),
+    # The same for Hopper, with its partial results merged by the kernel above.
+    CudaVariant(
+        "rolling_attention_sm90",
+        "ops/rolling_attention/rolling_attention_sm90.cu",
+        {**TYPES, **dict.fromkeys(("q", "k_cache", "v_cache"), "tensormap")},
+        {"HEAD_DIM": 128, "BLOCK_M": 128, "BLOCK_N": 128},
+        shared=164_992,
+        divisible=("out", "partial", "partial_stats"),
+        warps=12,
+        needs=("HGMMA", "UTMALDG", "USETMAXREG"),
+        architectures=("90a",),
+    ),
 )

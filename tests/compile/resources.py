@@ -50,12 +50,9 @@ def resources(kernel: Compiled) -> dict[str, int]:
 
     Stack 0 also says that nothing is spilled. Disassembling takes half a second: only where the code is looked at.
     """
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(kernel.cubin)
-        file.flush()
-        usage = _cuobjdump("--dump-resource-usage", file.name)
-        needs = [*kernel.entry["needs"], WAIT] if kernel.entry["needs"] and kernel.entry["arch"] == "sm_90a" else []
-        sass = _cuobjdump("-sass", file.name) if needs else ""
+    usage = _cuobjdump("--dump-resource-usage", kernel)
+    needs = [*kernel.entry["needs"], WAIT] if kernel.entry["needs"] and kernel.entry["arch"] == "sm_90a" else []
+    sass = disassemble(kernel) if needs else ""
     assert f"Function {kernel.entry['symbol']}:" in usage
     return {
         "registers": int(re.search(r"REG:(\d+)", usage)[1]),
@@ -66,8 +63,15 @@ def resources(kernel: Compiled) -> dict[str, int]:
     }
 
 
-def _cuobjdump(*arguments: str) -> str:
-    return subprocess.run([CUOBJDUMP, *arguments], check=True, capture_output=True, text=True).stdout
+def disassemble(kernel: Compiled) -> str:
+    return _cuobjdump("-sass", kernel)
+
+
+def _cuobjdump(option: str, kernel: Compiled) -> str:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.cubin)
+        file.flush()
+        return subprocess.run([CUOBJDUMP, option, file.name], check=True, capture_output=True, text=True).stdout
 
 
 def table(rows: dict[str, dict[str, int]]) -> str:

@@ -1,7 +1,8 @@
-"""A CUDA driver without a device, compiled for the tests."""
+"""A CUDA driver without a device, and the attention kernel for Hopper on emulated threads, compiled for the tests."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -30,3 +31,24 @@ def run_with_driver(mock_driver: Path) -> Callable[..., subprocess.CompletedProc
                               capture_output=True)  # fmt: skip
 
     return run
+
+
+class AttentionShape(ctypes.Structure):
+    """penstock::attention::Shape."""
+
+    _fields_ = tuple((name, ctypes.c_int) for name in ("slots", "queries", "capacity", "frame_tokens", "heads"))
+
+
+@pytest.fixture(scope="session")
+def attention(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """The functions of emulation/rolling_attention.cpp."""
+    library = tmp_path_factory.mktemp("emulation") / "libattention.so"
+    folder = Path(__file__).with_name("emulation")
+    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-psabi", "-shared"]
+    paths = ["-I", folder, "-I", folder.parents[2] / "csrc", "-include", folder / "device.h"]
+    subprocess.run(["c++", *flags, "-fPIC", *paths, *folder.glob("*.cpp"), "-o", library], check=True)
+    loaded = ctypes.CDLL(str(library))
+    loaded.emulate_rolling_attention.restype = ctypes.c_char_p
+    loaded.choose_implementation.restype = ctypes.c_char_p
+    loaded.descriptor_of.restype = ctypes.c_uint64
+    return loaded

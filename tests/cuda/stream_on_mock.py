@@ -23,6 +23,8 @@ from penstock.runtime.vae_spec import TaehvSpec, WanVaeSpec
 
 CALLS = ("cuMemAlloc", "cuMemHostAlloc", "cuStreamSynchronize", "cuEventSynchronize", "cuGraphLaunch",
          "cuLaunchKernel", "cublasLtMatmul", "cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync", "cuModuleLoadData")  # fmt: skip
+LAUNCHES = ("launch rolling_attention_kernel", "launch rolling_attention_sm90", "launch merge_attention_kernel",
+            "cuTensorMapEncodeTiled")  # fmt: skip
 WIDTHS = {
     "1.3b": DitSpec(dim=1536, ffn_dim=8960, heads=12, layers=1),
     "14b": DitSpec(dim=5120, ffn_dim=13824, heads=40, layers=1),
@@ -58,7 +60,7 @@ def main() -> None:
     plan = stream_plan(ModelSpec("mock", WIDTHS[width], **coders), config)
 
     def counts() -> dict[str, int]:
-        return {call: mock.mock_count(call.encode()) for call in CALLS}
+        return {call: mock.mock_count(call.encode()) for call in (*CALLS, *LAUNCHES)}
 
     engine = Engine.create(plan, zero_weights(plan), device="cuda")
     session = engine.session()

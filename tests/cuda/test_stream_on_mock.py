@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.kernels.nvcc import obstacle
 from penstock.runtime.engine import query_system
 
 SIZE = {"height": 64, "width": 96}
@@ -24,6 +25,7 @@ CASES = {
     "1.3b": {**SIZE, "steps": 4, "width_of": "1.3b"},
     "14b": {**SIZE, "steps": 1, "width_of": "14b", "decoder": "taehv"},
 }
+ATTENTION = ("rolling_attention_kernel", "rolling_attention_sm90", "merge_attention_kernel")
 
 pytestmark = pytest.mark.skipif(not query_system()["has_cuda_backend"], reason="this build has no CUDA kernels")
 
@@ -45,3 +47,31 @@ def test_a_stream(run_with_driver: Callable, mock_driver: Path, name: str) -> No
     stats = seen["stats"]
     assert stats["graph_replays"] == stats["phases_run"] > 20
     assert seen["captured"]["cuLaunchKernel"] > 100 and seen["captured"]["cublasLtMatmul"] > 10
+
+
+@pytest.mark.skipif(obstacle() is not None, reason=f"no CUDA C++ kernels: {obstacle()}")
+@pytest.mark.parametrize("wanted", ["", "rolling_attention=triton", "rolling_attention=cuda"])
+def test_attention_that_is_asked_for(run_with_driver: Callable, mock_driver: Path, wanted: str) -> None:
+    script = Path(__file__).with_name("stream_on_mock.py")
+    result = run_with_driver(str(script), str(mock_driver), json.dumps(CASES["tiny"]), PENSTOCK_IMPL=wanted)
+    assert result.returncode == 0, result.stderr
+    seen = json.loads(result.stdout)
+    assert seen["left"]["problems"] == 0, result.stderr
+    triton, cuda, merge = (seen["captured"][f"launch {name}"] for name in ATTENTION)
+    assert merge > 0 and (triton, cuda) == ((0, merge) if wanted.endswith("cuda") else (merge, 0))
+    assert seen["captured"]["cuTensorMapEncodeTiled"] == 3 * cuda
+
+
+@pytest.mark.parametrize(
+    ("wanted", "problem"),
+    [
+        ("rolling_attention=fast", "rolling_attention=fast: rolling_attention has the implementations triton and cuda"),
+        ("attention=triton", "expected a list of op=implementation, got 'attention=triton'"),
+        ("rolling_attention", "expected a list of op=implementation, got 'rolling_attention'"),
+    ],
+)
+def test_attention_that_cannot_be_had(run_with_driver: Callable, mock_driver: Path, wanted: str, problem: str) -> None:
+    script = Path(__file__).with_name("stream_on_mock.py")
+    result = run_with_driver(str(script), str(mock_driver), json.dumps(CASES["tiny"]), PENSTOCK_IMPL=wanted)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].endswith(problem) and "PENSTOCK_IMPL" in result.stderr

@@ -24,6 +24,7 @@ std::string load(Driver& driver) {
   if (!resolve(library, #name, driver.name)) return "the CUDA driver is too old: it lacks " #name;
   PENSTOCK_CUDA_FUNCTIONS(PENSTOCK_RESOLVE)
 #undef PENSTOCK_RESOLVE
+  resolve(library, "cuTensorMapEncodeTiled", driver.cuTensorMapEncodeTiled);
   driver.cuDriverGetVersion(&driver.version);
   if (const Result result = driver.cuInit(0); result != kSuccess) return cat("cuInit failed with error ", result);
   int devices = 0;

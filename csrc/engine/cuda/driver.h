@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "ptx/tensor_map.h"
+
 namespace penstock::cuda {
 
 // The driver's own types; handles are opaque pointers.
@@ -27,6 +29,9 @@ enum class DeviceAttribute : int { kMultiprocessors = 16, kComputeMajor = 75, kC
 enum class FunctionAttribute : int { kMaxDynamicShared = 8 };
 constexpr unsigned kStreamNonBlocking = 1;
 constexpr int kCaptureThreadLocal = 1;
+
+// Of tensor maps: bf16, in rows of 128 bytes whose 16-byte pieces are permuted; what is outside reads as zeros.
+constexpr int kTensorBFloat16 = 9, kInterleaveNone = 0, kSwizzle128 = 3, kPromoteTo256 = 3, kOutsideZero = 0;
 
 // Every function that penstock calls. The names with a suffix are how the driver exports what cuda.h calls without it.
 #define PENSTOCK_CUDA_FUNCTIONS(X)                                        \
@@ -75,6 +80,10 @@ struct Driver {
 #define PENSTOCK_DECLARE(name, arguments) Result(*name) arguments = nullptr;
   PENSTOCK_CUDA_FUNCTIONS(PENSTOCK_DECLARE)
 #undef PENSTOCK_DECLARE
+  // Null in drivers before 12.0, which have no Hopper to drive.
+  Result (*cuTensorMapEncodeTiled)(TensorMap* map, int type, unsigned rank, void* address, const uint64_t* size,
+                                   const uint64_t* stride, const uint32_t* box, const uint32_t* step, int interleave,
+                                   int swizzle, int promotion, int outside) = nullptr;
 
   int version = 0;      // for instance 13000; 0 without a driver
   std::string problem;  // why CUDA cannot be used; empty if it can

@@ -22,6 +22,7 @@ ParameterType parameter_type(const Json& type) {
   if (text == "i32") return ParameterType::kI32;
   if (text == "i64" || text == "u64") return ParameterType::kI64;
   if (text == "fp32") return ParameterType::kF32;
+  if (text == "tensormap") return ParameterType::kTensorMap;
   type.fail("unknown parameter type ", quoted(text));
 }
 
@@ -104,28 +105,32 @@ KernelLibrary::KernelLibrary(int architecture) : architecture_(architecture) {
        known.empty() ? " none" : known);
 }
 
+const Kernel* KernelLibrary::find_kernel(std::string_view name, const Numbers& wanted) const {
+  for (const Kernel& kernel : embedded_kernels())
+    if (kernel.architecture == architecture_ && kernel.name == name && does_serve(kernel, wanted)) return &kernel;
+  return nullptr;
+}
+
 LoadedKernel KernelLibrary::find(std::string_view name, const Numbers& wanted) {
-  std::string known;
-  for (const Kernel& kernel : embedded_kernels()) {
-    if (kernel.architecture != architecture_ || kernel.name != name) continue;
-    if (!does_serve(kernel, wanted)) {
-      known += " " + numbers_text(kernel.constants);
-      continue;
-    }
-    auto& [module, function] = loaded_[&kernel];
-    if (!module) {
-      Module handle = nullptr;
-      PENSTOCK_CUDA(cuModuleLoadData, &handle, kernel.image);
-      module.reset(handle);
-      PENSTOCK_CUDA(cuModuleGetFunction, &function, handle, kernel.symbol.c_str());
-      if (kernel.shared > kDefaultShared)
-        PENSTOCK_CUDA(cuFuncSetAttribute, function, FunctionAttribute::kMaxDynamicShared,
-                      static_cast<int>(kernel.shared));
-    }
-    return {&kernel, function};
+  const Kernel* kernel = find_kernel(name, wanted);
+  if (!kernel) {
+    std::string known;
+    for (const Kernel& other : embedded_kernels())
+      if (other.architecture == architecture_ && other.name == name) known += " " + numbers_text(other.constants);
+    fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", quoted(name), " was not compiled for sm_", architecture_, " with ",
+         numbers_text(wanted), "; there is:", known.empty() ? " nothing" : known);
   }
-  fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", quoted(name), " was not compiled for sm_", architecture_, " with ",
-       numbers_text(wanted), "; there is:", known.empty() ? " nothing" : known);
+  auto& [module, function] = loaded_[kernel];
+  if (!module) {
+    Module handle = nullptr;
+    PENSTOCK_CUDA(cuModuleLoadData, &handle, kernel->image);
+    module.reset(handle);
+    PENSTOCK_CUDA(cuModuleGetFunction, &function, handle, kernel->symbol.c_str());
+    if (kernel->shared > kDefaultShared)
+      PENSTOCK_CUDA(cuFuncSetAttribute, function, FunctionAttribute::kMaxDynamicShared,
+                    static_cast<int>(kernel->shared));
+  }
+  return {kernel, function};
 }
 
 }  // namespace penstock::cuda

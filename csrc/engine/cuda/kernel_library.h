@@ -15,7 +15,7 @@ namespace penstock::cuda {
 // Numbers by name; flags are 0 or 1.
 using Numbers = std::map<std::string, int64_t, std::less<>>;
 
-enum class ParameterType { kPointer, kI32, kI64, kF32 };
+enum class ParameterType { kPointer, kI32, kI64, kF32, kTensorMap };
 
 struct Parameter {
   std::string name;
@@ -51,10 +51,15 @@ class KernelLibrary {
   // Throws PENSTOCK_ERR_UNSUPPORTED if this build has no kernels for the architecture.
   explicit KernelLibrary(int architecture);
 
+  int architecture() const { return architecture_; }
+  bool has(std::string_view name, const Numbers& wanted) const { return find_kernel(name, wanted) != nullptr; }
+
   // The first variant with these constants among its own. Throws PENSTOCK_ERR_UNSUPPORTED, naming what there is.
   LoadedKernel find(std::string_view name, const Numbers& wanted);
 
  private:
+  const Kernel* find_kernel(std::string_view name, const Numbers& wanted) const;
+
   int architecture_;
   std::map<const Kernel*, std::pair<OwnedModule, Function>> loaded_;
 };

@@ -27,7 +27,7 @@ const Parameter& Launch::next(ParameterType a, ParameterType b) {
 // A kernel reads each parameter in its own size from the begin of its slot.
 template <typename T>
 void Launch::pack(T value) {
-  uint64_t slot = 0;
+  TensorMap slot{};
   std::memcpy(&slot, &value, sizeof value);
   values_.push_back(slot);
 }
@@ -73,6 +73,18 @@ Launch& Launch::real(float value) {
   return *this;
 }
 
+Launch& Launch::tensor_map(const TiledTensor& tensor) {
+  next(ParameterType::kTensorMap, ParameterType::kTensorMap);
+  if (!require_driver().cuTensorMapEncodeTiled)
+    fail(PENSTOCK_ERR_UNSUPPORTED, "device cuda: the CUDA driver is too old: it lacks cuTensorMapEncodeTiled");
+  constexpr uint32_t kEveryElement[] = {1, 1, 1, 1};
+  TensorMap map{};
+  PENSTOCK_CUDA(cuTensorMapEncodeTiled, &map, kTensorBFloat16, 4, const_cast<void*>(tensor.address), tensor.size,
+                tensor.stride, tensor.box, kEveryElement, kInterleaveNone, kSwizzle128, kPromoteTo256, kOutsideZero);
+  pack(map);
+  return *this;
+}
+
 void Launch::run(Grid grid) {
   const Kernel& kernel = *loaded_.kernel;
   if (values_.size() != kernel.parameters.size())
@@ -81,9 +93,9 @@ void Launch::run(Grid grid) {
   if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.x > kMaxGridX || grid.y > kMaxGridYZ || grid.z > kMaxGridYZ)
     fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", kernel.name, ": the grid ", grid.x, " x ", grid.y, " x ", grid.z,
          " is beyond what a device takes");
-  values_.resize(values_.size() + kernel.scratch_parameters, 0);
+  values_.resize(values_.size() + kernel.scratch_parameters, TensorMap{});
   std::vector<void*> pointers;
-  for (uint64_t& value : values_) pointers.push_back(&value);
+  for (TensorMap& value : values_) pointers.push_back(&value);
   PENSTOCK_CUDA(cuLaunchKernel, loaded_.function, static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
                 static_cast<unsigned>(grid.z), kernel.threads, 1, 1, kernel.shared, stream_, pointers.data(), nullptr);
 }

@@ -29,6 +29,7 @@ class Launch {
   Launch& pointer(const void* address);
   Launch& integer(int64_t value);
   Launch& real(float value);
+  Launch& tensor_map(const TiledTensor& tensor);
   void run(Grid grid);
 
  private:
@@ -38,7 +39,7 @@ class Launch {
 
   LoadedKernel loaded_;
   Stream stream_;
-  std::vector<uint64_t> values_;  // one slot per parameter, whatever its size
+  std::vector<TensorMap> values_;  // one slot per parameter, as large as the largest
 };
 
 class Launcher {
@@ -56,6 +57,8 @@ class Launcher {
   Launch kernel(std::string_view name, const Numbers& shape = {}) {
     return Launch(kernels_.find(name, shape), stream_);
   }
+  bool has_kernel(std::string_view name, const Numbers& shape) const { return kernels_.has(name, shape); }
+  int architecture() const { return kernels_.architecture(); }  // 90 for compute capability 9.0
   BlasLt& blas() { return blas_; }
   Stream stream() const { return stream_; }
   int multiprocessors() const { return multiprocessors_; }  // of the device, at least 1

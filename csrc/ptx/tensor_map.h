@@ -1,0 +1,21 @@
+// Tensors in global memory as TMA sees them.
+#pragma once
+
+#include <cstdint>
+
+namespace penstock {
+
+// Opaque, written by cuTensorMapEncodeTiled; a kernel parameter by value.
+struct alignas(64) TensorMap {
+  uint64_t words[16];
+};
+
+// What it is made from: a tensor of bf16 in rank 4, the fastest dimension first, and the box that one copy takes of it.
+struct TiledTensor {
+  const void* address;
+  uint64_t size[4];
+  uint64_t stride[3];  // bytes from one element of the dimensions 1 to 3 to the next
+  uint32_t box[4];
+};
+
+}  // namespace penstock

@@ -1,0 +1,93 @@
+// The attention kernel for Hopper on emulated threads, and its deal, for tests/cuda/test_rolling_attention_sm90.py.
+#include <cstdio>
+#include <stdexcept>
+
+#include "ops/rolling_attention/choice.h"
+#include "ops/rolling_attention/deal.h"
+#include "ops/rolling_attention/rolling_attention_sm90.cu"
+#include "ops/rolling_attention/tiled_tensor.h"
+
+namespace {
+
+using penstock::attention::Shape;
+
+penstock::TensorMap map_of(const penstock::TiledTensor& tensor) {
+  penstock::TensorMap map{};
+  map.words[0] = reinterpret_cast<uint64_t>(&tensor);
+  return map;
+}
+
+}  // namespace
+
+extern "C" {
+
+// Runs the kernel on `programs` blocks; bf16 as its bits. Returns null or what went wrong.
+const char* emulate_rolling_attention(const uint16_t* q, const uint16_t* k_cache, const uint16_t* v_cache,
+                                      const int* ring_length, uint32_t* out, float* partial, float* partial_stats,
+                                      const Shape* shape, int programs, unsigned seed, int eager) {
+  using namespace penstock::attention;
+  const auto [slots, queries, capacity, frame_tokens, heads] = *shape;
+  const penstock::TiledTensor tensors[] = {tiled(q, slots, queries, heads, kHeadDim),
+                                           tiled(k_cache, slots, capacity, heads, kHeadDim),
+                                           tiled(v_cache, slots, capacity, heads, kHeadDim)};
+  static char problem[200];
+  for (int block = 0; block < programs; ++block) try {
+      penstock::ptx::all_products().clear();
+      emulation::run_block(
+          [&] {
+            rolling_attention_sm90(map_of(tensors[0]), map_of(tensors[1]), map_of(tensors[2]), ring_length, out,
+                                   partial, partial_stats, shape->slots, shape->queries, shape->capacity,
+                                   shape->frame_tokens, shape->heads);
+          },
+          kThreads, block, programs, sizeof(Shared) + 1024, seed + static_cast<unsigned>(block), eager != 0);
+      for (const auto& [thread, products] : penstock::ptx::all_products())
+        if (!products.started.empty() || !products.groups.empty()) throw std::runtime_error("wgmma is not waited for");
+    } catch (const std::exception& error) {
+      std::snprintf(problem, sizeof problem, "%s", error.what());
+      return problem;
+    }
+  return nullptr;
+}
+
+// Writes the parts of every program as rows of (program, slot, head, query tile, first, last, blocks, place); returns
+// their number, or -1 if there are more than `most`.
+int deal_parts(const Shape* shape, const int* ring_length, int programs, int* rows, int most) {
+  using namespace penstock::attention;
+  const Deal<kBlockM, kBlockN> deal(*shape, ring_length);
+  const int units = deal.units();
+  int count = 0;
+  for (int program = 0; program < programs; ++program) {
+    const int end = first_unit(program + 1, units, programs);
+    for (int unit = first_unit(program, units, programs); unit < end;) {
+      if (count == most) return -1;
+      const Part part = deal.part(unit, end);
+      const int row[] = {program,    part.slot, part.head,   part.query_tile,
+                         part.first, part.last, part.blocks, part.is_whole() ? -1 : part.place(program)};
+      std::copy(std::begin(row), std::end(row), rows + 8 * count++);
+      unit += part.last - part.first;
+    }
+  }
+  return count;
+}
+
+int deal_program_of(int unit, int units, int programs) {
+  return penstock::attention::program_of(unit, units, programs);
+}
+
+// The implementation that is chosen, a colon, and why.
+const char* choose_implementation(int architecture, int head_dim, int has_cuda_kernel, const char* wanted) {
+  static std::string text;
+  const auto [implementation, why] =
+      penstock::attention::choose({architecture, head_dim, has_cuda_kernel != 0, wanted});
+  text = std::string(implementation) + ": " + std::string(why);
+  return text.c_str();
+}
+
+uint32_t swizzled_address(uint32_t address) { return penstock::ptx::swizzled(address); }
+int fragment_row_of(int thread, int i) { return penstock::ptx::fragment_row(thread, i); }
+int fragment_column_of(int thread, int i) { return penstock::ptx::fragment_column(thread, i); }
+uint64_t descriptor_of(uint32_t address, uint32_t leading, uint32_t stride) {
+  return penstock::ptx::matrix_descriptor(address, leading, stride);
+}
+
+}  // extern "C"
