@@ -57,7 +57,7 @@ def compare(title: str, found: dict[str, int], recorded: dict[str, int]) -> list
 
 @needs_nvcc
 def test_attention_for_hopper_is_as_designed(hopper: list[Compiled]) -> None:
-    """24 registers for the producer, 240 for the consumers. 8 products of keys and 8 of values in the loop and 8 more of
+    """24 registers for the producer, 240 for the consumers. 8 products of keys and 8 of values in the loop, 8 more of
     values behind it, with 4 waits in all: ptxas did not take them apart. 6 copies by TMA: two halves of each tile. One
     exponential for each of a thread's 64 scores, and for each of its 2 rows."""
     (kernel,) = (kernel for kernel in hopper if kernel.entry["name"] == "rolling_attention_sm90")
