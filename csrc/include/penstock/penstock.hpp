@@ -1,5 +1,5 @@
-// penstock.hpp: penstock.h for C++17: handles that free themselves, statuses as exceptions, views of memory. Header only.
-// What each call does, and which threads may make it, stands in penstock.h.
+// penstock.hpp: penstock.h for C++17: handles that free themselves, statuses as exceptions, views of memory. Header
+// only. What each call does, and which threads may make it, stands in penstock.h.
 #pragma once
 
 #include <penstock/penstock.h>
@@ -70,8 +70,8 @@ inline penstock_session_params session_params() { return make(penstock_session_p
 inline penstock_frame rgb_frame(int width, int height, Span<std::uint8_t> pixels, std::int64_t timestamp = 0) {
   const std::size_t needed = std::size_t{3} * static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
   if (width < 0 || height < 0 || pixels.size() < needed)
-    throw Exception(PENSTOCK_ERR_INVALID_ARGUMENT, "rgb_frame: expected " + std::to_string(needed) + " bytes, got " +
-                                                       std::to_string(pixels.size()));
+    throw Exception(PENSTOCK_ERR_INVALID_ARGUMENT,
+                    "rgb_frame: expected " + std::to_string(needed) + " bytes, got " + std::to_string(pixels.size()));
   penstock_frame frame = make(penstock_frame_init);
   frame.width = width;
   frame.height = height;
