@@ -13,6 +13,7 @@ from .cuda_libraries import point_to_cublaslt
 from .errors import PenstockError
 from .pack import PackedWeight
 from .plan import Plan
+from .safetensors_io import float32_to_bf16_bits
 
 try:
     from penstock import _engine
@@ -113,14 +114,11 @@ class Session:
     def write(self, name: str, values: Any) -> None:
         """Sets a whole input, state, output or step-state tensor; values are cast to its dtype, shapes must agree."""
         info = self.engine.tensor_info(name)
-        if info.dtype == "bf16":
-            raise PenstockError(
-                f"tensor {name!r} is bf16 on this device; only float32 devices can be written from numpy"
-            )
-        array = np.ascontiguousarray(values, dtype=NUMPY_DTYPES[info.dtype])
+        is_bf16 = info.dtype == "bf16"
+        array = np.ascontiguousarray(values, dtype=np.float32 if is_bf16 else NUMPY_DTYPES[info.dtype])
         if array.shape != info.shape:
             raise PenstockError(f"tensor {name!r}: expected shape {list(info.shape)}, got {list(array.shape)}")
-        self._handle.write(name, array)
+        self._handle.write(name, float32_to_bf16_bits(array) if is_bf16 else array)
 
     def read(self, name: str) -> np.ndarray:
         """A copy of an input, state, output or step-state tensor (bf16 as uint16 bits)."""
