@@ -31,8 +31,7 @@ def cross_attention_kernel(q, k_text, v_text, prompt_length, out, queries, text_
     inside = row[:, None] < queries
     tile_q = tl.load(q + place, mask=inside, other=0.0)
 
-    tile = tl.arange(0, BLOCK_N)[:, None] * stride + head * HEAD_DIM + column[None, :]
-    keys, values = k_text + tile, v_text + tile
+    keys, values = k_text + head * HEAD_DIM, v_text + head * HEAD_DIM
     prompt = tl.load(prompt_length)
     length = tl.minimum(prompt + 1, text_rows)
     # With no padding the last row counts once: log2(1) = 0.
@@ -43,7 +42,7 @@ def cross_attention_kernel(q, k_text, v_text, prompt_length, out, queries, text_
     weighted = tl.zeros([BLOCK_M, HEAD_DIM], tl.float32)
     for start in tl.range(0, length, BLOCK_N):
         maximum, total, weighted = attend(
-            tile_q, keys, values, length - start, padding_bias, maximum, total, weighted, HEAD_DIM, BLOCK_N
+            tile_q, keys, values, stride, length - start, padding_bias, maximum, total, weighted, HEAD_DIM, BLOCK_N
         )
         keys += BLOCK_N * stride
         values += BLOCK_N * stride

@@ -104,6 +104,7 @@ MOCK int cuDeviceGet(int* device, int number) { return *device = number, kSucces
 MOCK int cuDeviceGetName(char* name, int size, int) { return std::snprintf(name, size, "Mock GPU"), kSuccess; }
 MOCK int cuDeviceGetAttribute(int* value, int attribute, int) {
   const int architecture = setting("MOCK_ARCHITECTURE", 90);
+  if (attribute == 16) return *value = setting("MOCK_MULTIPROCESSORS", 132), kSuccess;
   *value = attribute == 75 ? architecture / 10 : architecture % 10;
   return kSuccess;
 }

@@ -10,24 +10,28 @@ from penstock.kernels.rolling_attention import rolling_attention
 from tests.helpers import i32, normal
 from tests.kernels.check import DEVICE, check_kernel, every_dtype
 
-# ring lengths by slot, queries per slot, cache frames, tokens per cache frame, heads, head_dim, tiles
+# ring lengths by slot, queries per slot, cache frames, tokens per cache frame, heads, head_dim, tiles, programs
 CASES = [
-    ((1,), 1, 1, 1, 1, 16, 16, 16),
-    ((4, 1), 21, 6, 15, 2, 32, 16, 32),  # ragged queries and keys
-    ((2, 3), 16, 3, 16, 1, 64, 16, 16),  # neither is ragged
-    ((6, 5, 3), 7, 6, 7, 3, 16, 16, 16),
-    ((3, 2), 130, 3, 50, 1, 128, 128, 128),
+    ((1,), 1, 1, 1, 1, 16, 16, 16, 1),
+    ((4, 1), 21, 6, 15, 2, 32, 16, 32, 3),  # ragged queries and keys
+    ((2, 3), 16, 3, 16, 1, 64, 16, 16, 4),  # neither is ragged; a tile of 3 blocks for 2 programs
+    ((6, 5, 3), 7, 6, 7, 3, 16, 16, 16, 5),
+    ((3, 2), 130, 3, 50, 1, 128, 128, 128, 2),
+    ((6,), 20, 6, 20, 1, 16, 16, 16, 7),  # a tile for several programs, one of which holds the middle only
+    ((1, 2), 5, 2, 16, 1, 16, 16, 16, 9),  # more programs than units: most do nothing
+    ((2, 1), 33, 3, 16, 2, 16, 16, 16, 1),  # one program for all tiles: nothing to merge
 ]
 
 
 @every_dtype
 @pytest.mark.parametrize(
-    ("lengths", "queries", "frames", "frame_tokens", "heads", "head_dim", "block_m", "block_n"), CASES
+    ("lengths", "queries", "frames", "frame_tokens", "heads", "head_dim", "block_m", "block_n", "programs"), CASES
 )
 def test_every_shape(rng: np.random.Generator, dtype: torch.dtype, lengths: tuple[int, ...], queries: int, frames: int,
-                     frame_tokens: int, heads: int, head_dim: int, block_m: int, block_n: int) -> None:  # fmt: skip
+                     frame_tokens: int, heads: int, head_dim: int, block_m: int, block_n: int,
+                     programs: int) -> None:  # fmt: skip
     inputs = draw(rng, lengths, queries, frames, frame_tokens, heads, head_dim)
-    check_attention(inputs, dtype, frame_tokens, block_m, block_n)
+    check_attention(inputs, dtype, frame_tokens, block_m, block_n, programs)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -36,7 +40,7 @@ def test_large_scores(rng: np.random.Generator, sign: int) -> None:
     inputs = draw(rng, (3, 1), 8, 3, 8, 2, 64)
     inputs["q"] = np.abs(inputs["q"]) * np.float32(12)
     inputs["k_cache"] = np.abs(inputs["k_cache"]) * np.float32(12 * sign)
-    check_attention(inputs, torch.float32, 8, 16, 16, atol=1e-5)
+    check_attention(inputs, torch.float32, 8, 16, 16, programs=3, atol=1e-5)
 
 
 def draw(rng: np.random.Generator, lengths: tuple[int, ...], queries: int, frames: int, frame_tokens: int, heads: int,
@@ -51,12 +55,12 @@ def draw(rng: np.random.Generator, lengths: tuple[int, ...], queries: int, frame
 
 
 def check_attention(inputs: dict[str, np.ndarray], dtype: torch.dtype, frame_tokens: int, block_m: int, block_n: int,
-                    atol: float = 5e-7) -> None:  # fmt: skip
+                    programs: int, atol: float = 5e-7) -> None:  # fmt: skip
     if DEVICE == "cuda" and dtype == torch.float32:
         block_m, block_n = min(block_m, 64), min(block_n, 64)  # tiles twice as big would not fit into shared memory
 
     def rolling(**tensors: torch.Tensor) -> None:
-        rolling_attention(**tensors, block_m=block_m, block_n=block_n)
+        rolling_attention(**tensors, block_m=block_m, block_n=block_n, programs=programs)
 
     rolling.__name__ = "rolling_attention"
     check_kernel(rolling, dtype, inputs, {"out": inputs["q"].shape}, atol=atol, frame_tokens=frame_tokens)

@@ -7,6 +7,7 @@ PrimaryContext::PrimaryContext(Device device) : device_(device) {
   PENSTOCK_CUDA(cuDeviceGetAttribute, &major, DeviceAttribute::kComputeMajor, device);
   PENSTOCK_CUDA(cuDeviceGetAttribute, &minor, DeviceAttribute::kComputeMinor, device);
   architecture_ = 10 * major + minor;
+  PENSTOCK_CUDA(cuDeviceGetAttribute, &multiprocessors_, DeviceAttribute::kMultiprocessors, device);
   PENSTOCK_CUDA(cuDevicePrimaryCtxRetain, &handle_, device);
 }
 

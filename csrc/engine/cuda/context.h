@@ -19,11 +19,13 @@ class PrimaryContext {
 
   Context handle() const { return handle_; }
   int architecture() const { return architecture_; }  // 90 for compute capability 9.0
+  int multiprocessors() const { return multiprocessors_; }
 
  private:
   Device device_;
   Context handle_ = nullptr;
   int architecture_ = 0;
+  int multiprocessors_ = 0;
 };
 
 // Makes a context current for a scope. If that fails, so does the first checked call within.

@@ -105,7 +105,7 @@ class CudaProgram : public Program {
   void capture(const std::vector<BoundOp>& ops) {
     const Stream stream = device_->stream.get();
     Launcher launcher(*device_->kernels, *device_->blas, stream, reinterpret_cast<void*>(device_->workspace),
-                      BlasLt::kWorkspaceBytes);
+                      BlasLt::kWorkspaceBytes, device_->context.multiprocessors());
     Graph handle = nullptr;
     PENSTOCK_CUDA(cuStreamBeginCapture_v2, stream, kCaptureThreadLocal);
     try {

@@ -23,7 +23,7 @@ constexpr Result kSuccess = 0;
 constexpr Result kOutOfMemory = 2;
 constexpr Result kNotReady = 600;
 
-enum class DeviceAttribute : int { kComputeMajor = 75, kComputeMinor = 76 };
+enum class DeviceAttribute : int { kMultiprocessors = 16, kComputeMajor = 75, kComputeMinor = 76 };
 enum class FunctionAttribute : int { kMaxDynamicShared = 8 };
 constexpr unsigned kStreamNonBlocking = 1;
 constexpr int kCaptureThreadLocal = 1;

@@ -43,8 +43,14 @@ class Launch {
 
 class Launcher {
  public:
-  Launcher(KernelLibrary& kernels, BlasLt& blas, Stream stream, void* workspace, size_t workspace_bytes)
-      : kernels_(kernels), blas_(blas), stream_(stream), workspace_(workspace), workspace_bytes_(workspace_bytes) {}
+  Launcher(KernelLibrary& kernels, BlasLt& blas, Stream stream, void* workspace, size_t workspace_bytes,
+           int multiprocessors)
+      : kernels_(kernels),
+        blas_(blas),
+        stream_(stream),
+        workspace_(workspace),
+        workspace_bytes_(workspace_bytes),
+        multiprocessors_(multiprocessors) {}
 
   // A launch of the kernel's variant for these shapes and flags.
   Launch kernel(std::string_view name, const Numbers& shape = {}) {
@@ -52,6 +58,7 @@ class Launcher {
   }
   BlasLt& blas() { return blas_; }
   Stream stream() const { return stream_; }
+  int multiprocessors() const { return multiprocessors_; }  // of the device, at least 1
 
   // Device memory for the op at hand, shared by all ops of a stream; its content does not outlive the op. Throws
   // PENSTOCK_ERR_INTERNAL if it is more than the backend has.
@@ -63,6 +70,7 @@ class Launcher {
   Stream stream_;
   void* workspace_;
   size_t workspace_bytes_;
+  int multiprocessors_;
 };
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

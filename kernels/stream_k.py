@@ -1,0 +1,56 @@
+"""The deal of attention's work over programs (stream-K): every program gets equally many blocks of keys.
+
+A work unit is one block of BLOCK_N keys for one tile of BLOCK_M queries of one head and slot. Units are numbered with
+the block fastest, then tile, head, slot; slot s has ceil(L_s / BLOCK_N) blocks for each of its tiles. Of all U units,
+program p of P does floor(p U / P) to floor((p + 1) U / P): no two programs differ by more than one. A program that does
+all blocks of a tile writes its output. A tile that is cut leaves partial results, which merge_attention adds up in the
+order of the programs, so that a result depends on the lengths and P alone and is the same from run to run.
+
+The lengths are step state, so the deal is made on the device from what they are now: a ring that is still filling costs
+what it holds. A program has at most two parts of tiles: at its begin one whose first blocks another program did, kept
+in place 2 p, and at its end one whose last blocks another does, in place 2 p + 1.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def first_unit(program, units, programs):
+    """First unit of a program; that of the program behind the last one is the number of units."""
+    return (tl.cast(program, tl.int64) * units // programs).to(tl.int32)
+
+
+@triton.jit
+def program_of(unit, units, programs):
+    """The program that does a unit: the last one whose first unit is not behind it."""
+    return ((tl.cast(unit + 1, tl.int64) * programs - 1) // units).to(tl.int32)
+
+
+@triton.jit
+def slot_keys(ring_length, slot, frame_tokens, capacity):
+    """Valid keys of a slot. A length that the cache does not have becomes the nearest one that it has."""
+    return tl.minimum(tl.maximum(tl.load(ring_length + slot), 1) * frame_tokens, capacity)
+
+
+@triton.jit
+def units_before(ring_length, slot, tiles, frame_tokens, capacity, BLOCK_N: tl.constexpr):
+    """Units of the slots before ``slot``; tiles: of all heads of a slot."""
+    units = 0
+    for other in range(slot):
+        units += tiles * tl.cdiv(slot_keys(ring_length, other, frame_tokens, capacity), BLOCK_N)
+    return units
+
+
+@triton.jit
+def find_slot(ring_length, unit, slots, tiles, frame_tokens, capacity, BLOCK_N: tl.constexpr):
+    """The slot of a unit, and the slot's first unit."""
+    slot, first = 0, 0
+    behind = 0
+    for other in range(slots):
+        behind += tiles * tl.cdiv(slot_keys(ring_length, other, frame_tokens, capacity), BLOCK_N)
+        slot = tl.where(unit >= behind, other + 1, slot)
+        first = tl.where(unit >= behind, behind, first)
+    return slot, first
