@@ -259,11 +259,12 @@ def ring_queue(call: Call) -> Cost:
 
 @_cost
 def causal_conv3d(call: Call) -> Cost:
-    groups, *kernel, inputs = call.shapes["weight"]
+    rows, *kernel, inputs = call.shapes["weight"]
     steps = call.number("frames") // call.number("time_stride")
     written = steps * call.number("interleave")
     _, height, width, _ = call.shapes["y"]
-    flops = 2.0 * steps * height * width * groups * prod(kernel) * inputs
+    positions = height * width // call.number("upsample") ** 2  # each makes a row of products for all its places
+    flops = 2.0 * steps * positions * rows * prod(kernel) * inputs
     # A plain tensor has no frames before its first.
     halo = kernel[0] - call.number("time_stride") if "x_frame" in call.shapes else 0
     nbytes = call.ring_bytes("x", call.number("frames") + halo) + call.ring_bytes("y", written)
