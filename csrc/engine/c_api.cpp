@@ -13,16 +13,36 @@ thread_local std::string last_error;
 thread_local const char* last_error_text = "";
 
 penstock_engine_params default_params() {
-  return {sizeof(penstock_engine_params), PENSTOCK_DEVICE_AUTO, 0, nullptr, nullptr};
+  return {sizeof(penstock_engine_params), PENSTOCK_DEVICE_AUTO, 0, nullptr, nullptr, nullptr,
+          PENSTOCK_SCHEDULE_LATENCY};
 }
 
-std::shared_ptr<Backend> make_backend(const penstock_engine_params* given) {
-  const penstock_engine_params params = given ? read_struct(given, default_params(), "params") : default_params();
+penstock_engine_params read_params(const penstock_engine_params* given) {
+  return given ? read_struct(given, default_params(), "params") : default_params();
+}
+
+const Engine* weights_from(const penstock_engine_params& params) {
+  return params.weights_from ? params.weights_from->engine.get() : nullptr;
+}
+
+Schedule schedule_of(const penstock_engine_params& params) {
+  if (params.schedule == PENSTOCK_SCHEDULE_LATENCY) return Schedule::kLatency;
+  if (params.schedule == PENSTOCK_SCHEDULE_THROUGHPUT) return Schedule::kThroughput;
+  fail(PENSTOCK_ERR_INVALID_ARGUMENT, "unknown schedule ", static_cast<int>(params.schedule));
+}
+
+std::shared_ptr<Backend> make_backend(const penstock_engine_params& params) {
   if (params.device != PENSTOCK_DEVICE_CPU && params.device != PENSTOCK_DEVICE_AUTO &&
       params.device != PENSTOCK_DEVICE_CUDA)
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "unknown device ", static_cast<int>(params.device));
   if (params.threads < 0 || params.threads > 4096)
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "threads: expected 0 (all cores) to 4096, got ", params.threads);
+  if (const Engine* other = weights_from(params)) {
+    const bool is_cuda = std::string_view(other->backend()->name()) == "cuda";
+    if (params.device != PENSTOCK_DEVICE_AUTO && (params.device == PENSTOCK_DEVICE_CUDA) != is_cuda)
+      fail(PENSTOCK_ERR_INVALID_ARGUMENT, "weights_from: that engine is on device ", other->backend()->name());
+    return other->backend();
+  }
   const bool use_cuda =
       params.device == PENSTOCK_DEVICE_CUDA || (params.device == PENSTOCK_DEVICE_AUTO && !*system_info().cuda_problem);
   std::shared_ptr<Backend> backend = use_cuda ? make_cuda_backend(0) : make_cpu_backend(params.threads);
@@ -106,7 +126,9 @@ penstock_status penstock_engine_open(const char* directory, const penstock_engin
                                      penstock_engine** engine) {
   return guarded([&] {
     require(engine, "engine") = nullptr;
-    auto opened = Engine::open(&require(directory, "directory"), make_backend(params));
+    const penstock_engine_params given = read_params(params);
+    auto opened =
+        Engine::open(&require(directory, "directory"), make_backend(given), weights_from(given), schedule_of(given));
     *engine = new penstock_engine{std::move(opened)};
   });
 }
@@ -116,7 +138,10 @@ penstock_status penstock_engine_create(const char* plan_json, size_t size, const
   return guarded([&] {
     require(engine, "engine") = nullptr;
     Plan plan = read_plan({&require(plan_json, "plan_json"), size}, "plan");
-    *engine = new penstock_engine{std::make_shared<Engine>(std::move(plan), make_backend(params))};
+    const penstock_engine_params given = read_params(params);
+    auto created =
+        std::make_shared<Engine>(std::move(plan), make_backend(given), weights_from(given), schedule_of(given));
+    *engine = new penstock_engine{std::move(created)};
   });
 }
 

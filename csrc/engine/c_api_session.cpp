@@ -63,6 +63,14 @@ penstock_status penstock_session_flush(penstock_session* session) {
   return guarded([&] { require(session, "session").video().flush(); });
 }
 
+penstock_status penstock_session_prepare(penstock_session* session, const penstock_engine* engine) {
+  return guarded([&] { require(session, "session").session.make_ready(require(engine, "engine").engine); });
+}
+
+penstock_status penstock_session_switch(penstock_session* session, const penstock_engine* engine) {
+  return guarded([&] { require(session, "session").video().go_on_with(require(engine, "engine").engine); });
+}
+
 penstock_status penstock_session_available(const penstock_session* session, int64_t* frames) {
   return guarded([&] {
     const auto& stream = require(session, "session").stream;
@@ -104,7 +112,7 @@ void penstock_phase_stats_init(penstock_phase_stats* stats) {
 penstock_status penstock_session_get_phase_stats(penstock_session* session, const char* phase,
                                                  penstock_phase_stats* stats) {
   return guarded([&] {
-    const PhaseStats& record = require(session, "session").session.phase_stats(&require(phase, "phase"));
+    const PhaseStats record = require(session, "session").session.phase_stats(&require(phase, "phase"));
     write_struct(stats, penstock_phase_stats{0, 0, record.runs, record.last_ms, record.total_ms}, "stats");
   });
 }

@@ -48,10 +48,12 @@ constexpr int kCaptureThreadLocal = 1;
   X(cuMemFreeHost, (void*))                                               \
   X(cuMemcpyHtoDAsync_v2, (Address, const void*, size_t, Stream))         \
   X(cuMemcpyDtoHAsync_v2, (void*, Address, size_t, Stream))               \
+  X(cuMemcpyDtoDAsync_v2, (Address, Address, size_t, Stream))             \
   X(cuMemsetD8Async, (Address, unsigned char, size_t, Stream))            \
   X(cuStreamCreate, (Stream*, unsigned))                                  \
   X(cuStreamDestroy_v2, (Stream))                                         \
   X(cuStreamSynchronize, (Stream))                                        \
+  X(cuStreamWaitEvent, (Stream, Event, unsigned))                         \
   X(cuStreamBeginCapture_v2, (Stream, int))                               \
   X(cuStreamEndCapture, (Stream, Graph*))                                 \
   X(cuGraphInstantiateWithFlags, (GraphExec*, Graph, unsigned long long)) \

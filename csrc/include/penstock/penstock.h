@@ -126,6 +126,14 @@ typedef enum penstock_log_level {
   PENSTOCK_LOG_ERROR = 2
 } penstock_log_level;
 
+/* When the frames of a chunk come out. Both give the same frames, to the bit. */
+typedef enum penstock_schedule {
+  PENSTOCK_SCHEDULE_LATENCY = 0, /* of the push that completed it */
+  PENSTOCK_SCHEDULE_THROUGHPUT =
+      1, /* two chunks later, or of flush: it is decoded while others are denoised, encoded */
+  PENSTOCK_SCHEDULE_MAX_ENUM = 0x7fffffff
+} penstock_schedule;
+
 typedef void (*penstock_log_callback)(penstock_log_level level, const char* message, void* user);
 
 typedef struct penstock_engine_params {
@@ -134,6 +142,10 @@ typedef struct penstock_engine_params {
   int32_t threads; /* CPU backend; 0 = all cores this process may use */
   penstock_log_callback log;
   void* log_user;
+  /* An engine of the same model, or null. The new engine is on its device, with its threads; a weight that is equal to
+   * one of its (name, shape, type and every byte as stored) is shared with it, neither uploaded nor stored again. */
+  const penstock_engine* weights_from;
+  penstock_schedule schedule; /* of the engine's sessions */
 } penstock_engine_params;
 
 PENSTOCK_API void penstock_engine_params_init(penstock_engine_params* params);
@@ -196,12 +208,28 @@ PENSTOCK_API penstock_status penstock_session_generate(penstock_session* session
  * pushed frame has exactly one frame out. Then only pull, reset and free are of use; flushing again does nothing. */
 PENSTOCK_API penstock_status penstock_session_flush(penstock_session* session);
 
-/* Finished frames that wait to be pulled. They appear steps - 1 chunks late in a stream batch. */
+/* Finished frames that wait to be pulled. They appear steps - 1 chunks late in a stream batch, and two more under
+ * PENSTOCK_SCHEDULE_THROUGHPUT. */
 PENSTOCK_API penstock_status penstock_session_available(const penstock_session* session, int64_t* frames);
 
 /* Moves up to `capacity` finished frames, in order, to `frames` [capacity, height, width, 3]; `count` says how many. */
 PENSTOCK_API penstock_status penstock_session_pull(penstock_session* session, uint8_t* frames, int64_t capacity,
                                                    int64_t* count);
+
+/* Several configurations of one model over one stream: other steps, mode, history, timesteps, clean_context,
+ * noise_scale or sink_threshold, and all else the same. Their engines are created with `weights_from`.
+ *
+ * penstock_session_prepare makes ready what a switch to `engine` needs, memory and graphs, and keeps it for as long as
+ * the session lives; a switch then costs less than a chunk. What the stream keeps in either (the rings of the
+ * autoencoder, the prompt) is not allocated again. Prepare the engine that the session was created with, too, if the
+ * stream is to come back to it.
+ *
+ * penstock_session_switch goes on with `engine` from the next chunk on. Chunks in the stream batch are finished first:
+ * their frames wait to be pulled. The picture goes on: prompt, seed, noise scale, frames that wait for their chunk,
+ * positions and rolling caches stay; the timesteps become the configuration's own. For sessions that are driven by push
+ * or generate. PENSTOCK_ERR_UNSUPPORTED, and nothing has changed, if the stream cannot go on with `engine`. */
+PENSTOCK_API penstock_status penstock_session_prepare(penstock_session* session, const penstock_engine* engine);
+PENSTOCK_API penstock_status penstock_session_switch(penstock_session* session, const penstock_engine* engine);
 
 /* ---- statistics ------------------------------------------------------------------------------------------------- */
 
