@@ -53,8 +53,11 @@ def build(
     return BuildReport(target, len(infos), sum(info.nbytes for info in infos), plan)
 
 
-def create_engine(model: ModelDir, config: Config, device: str = "auto", threads: int = 0) -> Engine:
+def create_engine(
+    model: ModelDir, config: Config, device: str = "auto", threads: int = 0, weights_from: Engine | None = None,
+    schedule: str = "latency",
+) -> Engine:  # fmt: skip
     """An engine straight from a model directory, without writing an engine directory."""
     plan = stream_plan(model.spec, config)
     with model.open_weights() as weights:
-        return Engine.create(plan, packed_weights(plan, weights), device, threads)
+        return Engine.create(plan, packed_weights(plan, weights), device, threads, weights_from, schedule)

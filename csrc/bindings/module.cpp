@@ -81,16 +81,20 @@ class PyEngine {
   PyEngine(const PyEngine&) = delete;
   PyEngine& operator=(const PyEngine&) = delete;
 
-  static penstock_engine_params params(const std::string& device, int threads) {
+  static penstock_engine_params params(const std::string& device, int threads, const PyEngine* weights_from,
+                                       bool throughput) {
     penstock_engine_params values;
     penstock_engine_params_init(&values);
     values.device = device_of(device);
     values.threads = threads;
+    values.weights_from = weights_from ? weights_from->get() : nullptr;
+    values.schedule = throughput ? PENSTOCK_SCHEDULE_THROUGHPUT : PENSTOCK_SCHEDULE_LATENCY;
     return values;
   }
 
-  static std::unique_ptr<PyEngine> open(const std::string& directory, const std::string& device, int threads) {
-    const penstock_engine_params values = params(device, threads);
+  static std::unique_ptr<PyEngine> open(const std::string& directory, const std::string& device, int threads,
+                                        const PyEngine* weights_from, bool throughput) {
+    const penstock_engine_params values = params(device, threads, weights_from, throughput);
     penstock_engine* engine = nullptr;
     {
       py::gil_scoped_release release;
@@ -99,8 +103,9 @@ class PyEngine {
     return std::make_unique<PyEngine>(engine);
   }
 
-  static std::unique_ptr<PyEngine> create(const std::string& plan, const std::string& device, int threads) {
-    const penstock_engine_params values = params(device, threads);
+  static std::unique_ptr<PyEngine> create(const std::string& plan, const std::string& device, int threads,
+                                          const PyEngine* weights_from, bool throughput) {
+    const penstock_engine_params values = params(device, threads, weights_from, throughput);
     penstock_engine* engine = nullptr;
     check(penstock_engine_create(plan.data(), plan.size(), &values, &engine));
     return std::make_unique<PyEngine>(engine);
@@ -226,6 +231,14 @@ class PySession {
     py::gil_scoped_release release;
     check(penstock_session_flush(session_));
   }
+  void prepare(const PyEngine& engine) {
+    py::gil_scoped_release release;
+    check(penstock_session_prepare(session_, engine.get()));
+  }
+  void switch_to(const PyEngine& engine) {
+    py::gil_scoped_release release;
+    check(penstock_session_switch(session_, engine.get()));
+  }
   int64_t poll() const {
     int64_t frames = 0;
     check(penstock_session_poll(session_, &frames));
@@ -312,8 +325,10 @@ PYBIND11_MODULE(_engine, module) {
   module.def("query_system", &query_system);
   module.def("check_plan", [](const std::string& plan) { check(penstock_check_plan(plan.data(), plan.size())); });
   py::class_<PyEngine>(module, "Engine")
-      .def_static("open", &PyEngine::open, py::arg("directory"), py::arg("device"), py::arg("threads"))
-      .def_static("create", &PyEngine::create, py::arg("plan"), py::arg("device"), py::arg("threads"))
+      .def_static("open", &PyEngine::open, py::arg("directory"), py::arg("device"), py::arg("threads"),
+                  py::arg("weights_from").none(true), py::arg("throughput"))
+      .def_static("create", &PyEngine::create, py::arg("plan"), py::arg("device"), py::arg("threads"),
+                  py::arg("weights_from").none(true), py::arg("throughput"))
       .def("set_weight", &PyEngine::set_weight)
       .def("tensor_info", &PyEngine::tensor_info)
       .def("session_memory_required", &PyEngine::session_memory_required);
@@ -327,6 +342,8 @@ PYBIND11_MODULE(_engine, module) {
       .def("push", &PySession::push)
       .def("generate", &PySession::generate)
       .def("flush", &PySession::flush)
+      .def("prepare", &PySession::prepare)
+      .def("switch", &PySession::switch_to)
       .def("submit", &PySession::submit)
       .def("submit_end", &PySession::submit_end)
       .def("wait", &PySession::wait)

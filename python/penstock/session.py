@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,8 +28,13 @@ class Session(Stages):
     can also be driven one by one, see `Stages`. Made by `Model.session`.
     """
 
-    def __init__(self, engine: Engine, config: Config, prompt: Prompt, embed: Callable[[str], Prompt], seed: int = 0):
-        super().__init__(engine.session(), config)
+    def __init__(
+        self, engine_for: Callable[[Config], Engine], config: Config, prompt: Prompt, embed: Callable[[str], Prompt],
+        seed: int = 0,
+    ):  # fmt: skip
+        self._engines = {config: engine_for(config)}
+        super().__init__(self._engines[config].session(), config)
+        self._engine_for = engine_for
         self._embed = embed
         self._initial = (prompt, seed)
         self._start()
@@ -112,6 +117,42 @@ class Session(Stages):
                 yield finished
         if len(finished := self.flush()):
             yield finished
+
+    # ---- configurations -----------------------------------------------------------------------------------------
+
+    def switch(self, **fields: Any) -> np.ndarray:
+        """Goes on with another configuration from the next chunk on: switch(steps=4), switch(mode="sequential").
+
+        fields: those that change, of steps, timesteps, mode, history, clean_context, noise_scale, sink_threshold; all
+        others must stay. Returns the frames of the chunks in flight, which are finished first: none is lost. The
+        picture goes on; `timesteps` are the configuration's own. A configuration that was not made ready is made here.
+        """
+        config = self._changed(fields)
+        core = self._drive("frames")
+        if config != self.config:
+            core.switch(self._engine(config))
+            self.config = config
+            self._timesteps = config.schedule[: config.steps]
+        if "noise_scale" in fields:
+            self.noise_scale = config.noise_scale
+        return core.pull()
+
+    def prepare(self, *configurations: Mapping[str, Any]) -> None:
+        """Makes configurations ready for `switch`, and the present one for coming back to it; each as the fields in
+        which it differs from the present one."""
+        configs = [self._changed(fields) for fields in configurations]
+        for config in [self.config, *configs] if configs else []:
+            self._open().prepare(self._engine(config))
+
+    def _changed(self, fields: Mapping[str, Any]) -> Config:
+        if unknown := sorted(fields.keys() - Config.__dataclass_fields__.keys()):
+            raise PenstockError(f"switch: unknown settings: {', '.join(unknown)}")
+        return replace(self.config, **fields)
+
+    def _engine(self, config: Config) -> Engine:
+        if config not in self._engines:
+            self._engines[config] = self._engine_for(config)
+        return self._engines[config]
 
     # ---- controls -----------------------------------------------------------------------------------------------
 
@@ -212,6 +253,7 @@ class Session(Stages):
     def close(self) -> None:
         """Lets go of the device memory; nothing but close may follow."""
         self._core = None
+        self._engines.clear()
 
     def __enter__(self) -> Session:
         return self
