@@ -55,15 +55,21 @@ class Results:
     @property
     def title(self) -> str:
         """The machine in a few words."""
-        return self.machine["gpu"] if self.device == "cuda" else f"{self.machine['cpu']}"
+        return self.machine["gpu" if self.device == "cuda" else "cpu"]
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, "version": VERSION, **asdict(self)}
 
+    def to_text(self) -> str:
+        """The file's text, one line per row, so that changes of a row are changes of a line."""
+        head = json.dumps({**self.to_json(), "rows": []}, indent=1)
+        rows = ",\n".join(f"  {json.dumps(row)}" for row in self.rows)
+        return head.replace('"rows": []', f'"rows": [\n{rows}\n ]' if rows else '"rows": []', 1) + "\n"
+
     def save(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+            path.write_text(self.to_text(), encoding="utf-8")
         except OSError as error:
             raise PenstockError(f"{path}: cannot write the results: {error.strerror}") from None
 

@@ -194,7 +194,8 @@ def test_a_page_without_marks(tmp_path: Path) -> None:
 def test_text_names_machine_and_skipped() -> None:
     text = results_text(run_of(op_row("library", 125.0)))
     for line in ("on          GPU A, commit 0123456789ab, 2 passes", "driver      580", "'sm_mhz': [1700, 1980]",
-                 "copy 3e+03 GB/s, matrix products 800 TFLOP/s", "skipped     flash3: flash-attn-3 is not installed"):  # fmt: skip
+                 "copy 3e+03 GB/s, matrix products 800 TFLOP/s",
+                 "skipped     flash3: flash-attn-3 is not installed"):  # fmt: skip
         assert line in text
 
 
