@@ -14,7 +14,7 @@ from penstock.benchmarks import variants
 from penstock.benchmarks.cost import Call, Cost, Peaks
 from penstock.benchmarks.op_benchmark import find_op, known_ops, random_arrays
 from penstock.benchmarks.peaks import MeasuredPeaks
-from penstock.benchmarks.run_ops import CallBenchmark, Skipped, label, measure_op
+from penstock.benchmarks.run_ops import CallBenchmark, Skipped, by_importance, label, measure_op
 from penstock.benchmarks.shapes import SHAPES, STANDARD, find_shape
 from penstock.benchmarks.timing import Measure
 from penstock.benchmarks.variants import CACHE_BYTES, Rotation, Target, launching
@@ -89,6 +89,17 @@ def test_rows(tmp_path: Path) -> None:
         assert 0 < row["metrics"]["us"]["low"] <= row["metrics"]["us"]["value"] <= row["metrics"]["us"]["high"]
         assert row["relative_l2"] < 1e-6
     json.dumps(rows)
+
+
+def test_important_jobs_come_first() -> None:
+    """All ops at the first shape of their kind before the second, and what takes longest first."""
+    shapes = {"dit": ["tiny-64x96-2", "tiny-64x96-1"], "coder": ["tiny-wan-64x96", "tiny-taehv-64x96"]}
+    jobs = [(find_op(op), find_shape(name)) for op in known_ops() for name in shapes[find_op(op).kind]]
+    order = [(benchmark.op, shape.name) for benchmark, shape in by_importance(jobs, CPU, PEAKS)]
+    assert sorted(order) == sorted((benchmark.op, shape.name) for benchmark, shape in jobs)
+    assert order[0] == ("causal_conv3d", "tiny-wan-64x96")
+    assert {name for _, name in order[: len(known_ops())]} == {"tiny-64x96-2", "tiny-wan-64x96"}
+    assert order.index(("gemm", "tiny-64x96-2")) < order.index(("patchify", "tiny-64x96-2"))
 
 
 def test_ids_are_unique() -> None:
