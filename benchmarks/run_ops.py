@@ -70,6 +70,8 @@ class CallBenchmark:
 
     def _build(self) -> None:
         call, target, values = self.call, self.target, random_arrays(self.benchmark, self.call)
+        if not target.is_cuda:
+            self.skipped.add("triton, cuda, library", "they need an NVIDIA device")
         name = engine_name(call.op, target.device)
         self._add(name, lambda: EngineVariant(call, values, target, self.rotation), lambda made: made.result())
         if why := why_missing("torch", target.device):
@@ -87,11 +89,9 @@ class CallBenchmark:
 
     def _prepares(self) -> Iterator[tuple[str, Callable[[dict[str, Any]], Callable[[], Any]]]]:
         """Every implementation in torch that can run here, by name; the others are noted as skipped."""
-        if not self.target.is_cuda:
-            self.skipped.add("triton, cuda, library", "they need an NVIDIA device")
-        elif why := why_missing("triton", self.target.device):
+        if self.target.is_cuda and (why := why_missing("triton", self.target.device)):
             self.skipped.add("triton", why)
-        elif self.call.op != "gemm":  # which is cuBLASLt alone
+        elif self.target.is_cuda and self.call.op != "gemm":  # which is cuBLASLt alone
             yield "triton", launching(self.call)
         for name, baseline in self.benchmark.baselines.items():
             why = why_missing(LIBRARY.get(name, "torch"), self.target.device)

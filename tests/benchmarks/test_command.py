@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -62,16 +60,6 @@ def test_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFix
     assert main(["bench", *arguments]) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
-
-
-def test_without_torch() -> None:
-    """Only ours is measured then, and the libraries are named."""
-    program = "import sys; sys.modules['torch'] = None; from penstock.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "bench", "rms_norm", "--device", "cpu", "--passes", "1"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "skipped     all libraries: torch is not installed" in done.stdout
-    assert "rms_norm  tiny-64x96-2 48x256->48x256    cpu" in done.stdout and "eager" not in done.stdout
 
 
 @no_gpu
