@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from penstock.runtime.errors import PenstockError
+from penstock.runtime.errors import PenstockError, os_errors_as_penstock
 
 from .charts import Bar, Point, bars, roofline
 from .compare import comparison_text
@@ -30,10 +30,8 @@ _SECTION = re.compile(r"(<!-- generated: ([^>]+?) -->\n).*?(<!-- end -->)", re.D
 
 def write_report(results: Path, page: Path) -> list[Path]:
     """Rewrites the generated parts of ``page``; returns the files that were written."""
-    try:
+    with os_errors_as_penstock(page, "read the page"):
         text = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PenstockError(f"{page}: cannot read the page: {error.strerror}") from None
     charts: dict[str, str] = {}
 
     def section(match: re.Match[str]) -> str:
