@@ -68,7 +68,9 @@ def _ops_section(name: str, found: Results, charts: dict[str, str]) -> list[str]
     peaks = MeasuredPeaks.from_json(found.peaks).for_floors
     points = [_point(row) for row in found.rows if row["matrix_flops"]]
     charts[f"{name}_roofline.svg"] = roofline(found.title, peaks, points)
-    charts[f"{name}_time.svg"] = bars(f"{found.title}: time of each op in a chunk", "ms", _op_bars(found.rows))
+    charts[f"{name}_time.svg"] = bars(
+        f"{found.title}: time of each op in a chunk, of its costliest calls", "ms", _op_bars(found.rows)
+    )
     images = [f"![{what}]({name}_{what}.svg)" for what in ("time", "roofline")]
     return [markdown_table(OP_HEADERS, op_cells(found, _costliest(found.rows)), numbers_from=3), *images]
 
