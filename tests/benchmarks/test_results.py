@@ -70,7 +70,7 @@ def test_damaged_files(tmp_path: Path, change: dict[str, Any], message: str) -> 
     with pytest.raises(PenstockError, match=message):
         Results.load(path)
     path.write_text("{")
-    with pytest.raises(PenstockError, match=r"ops\.json: cannot read the results"):
+    with pytest.raises(PenstockError, match=r"ops\.json: expected UTF-8 JSON"):
         Results.load(path)
 
 
