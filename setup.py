@@ -59,7 +59,7 @@ class CMakeBuild(build_ext):
 
 
 # Folders of the repository that install as subpackages.
-SUBPACKAGES = {"penstock.runtime": "runtime", "penstock.kernels": "kernels"}
+SUBPACKAGES = {"penstock.runtime": "runtime", "penstock.kernels": "kernels", "penstock.benchmarks": "benchmarks"}
 packages = find_packages("python")
 for name, folder in SUBPACKAGES.items():
     packages += [name, *(f"{name}.{package}" for package in find_packages(folder))]

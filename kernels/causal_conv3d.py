@@ -2,11 +2,12 @@
 
 An implicit matrix product: one program makes BLOCK_M pixels of an output frame times a block of output channels, and
 walks through the taps of the kernel, by blocks of input channels. Nothing is made for it in memory: cached frames are
-read where they lie in the ring, the padding is a mask, the doubled picture is a shift of the coordinates, and frames of
-y are interleaved and written into their ring as they come. Bias, residual and activation are applied to the f32 sums.
+read where they lie in the ring, the padding is a mask, a doubled picture is four convolutions of the small one whose
+pixels are interleaved, and frames of y are interleaved and written into their ring as they come. Bias, residual and
+activation are applied to the f32 sums.
 
-Bytes (bf16): 2 (T + kt - d) s^2 P Q I read and 2 (T/d) g u^2 P Q O written, twice with a residual; what the taps read
-again comes from the second-level cache. FLOPs: 2 (T/d) u^2 P Q g O kt ky kx I, all but the ragged ends.
+Bytes (bf16): 2 (T + kt - d) s^2 P Q I read and 2 (T/d) g u^2 P Q O written, twice with a residual; what taps and places
+read again comes from the second-level cache. FLOPs: 2 (T/d) u^2 P Q g O kt ky kx I, all but the ragged ends.
 
 All widths of the autoencoders are a power of two or three times one. A block of columns is therefore BLOCK_N channels,
 or with HALF BLOCK_N and half as many again, as two products with the same pixels: 96 = 64 + 32 and 192 = 128 + 64.
@@ -41,9 +42,9 @@ def taps_inside(top, left, height, width, kernel_height, kernel_width):
 
 
 @triton.jit
-def finish(sums, y, residual, bias, pixel, column, out_pixels, outputs, group, has_bias, has_residual, relu):
-    """act(sums + bias + residual) of pixels [M, 1] and columns [1, N]; y and residual point to their frames."""
-    valid = (pixel < out_pixels) & (column < outputs)
+def finish(sums, y, residual, bias, pixel, known, column, outputs, group, has_bias, has_residual, relu):
+    """act(sums + bias + residual) of the ``known`` pixels [M, 1] and columns [1, N]; y, residual: their frames."""
+    valid = known & (column < outputs)
     offset = pixel * outputs + column
     sums += tl.load(bias + group * outputs + column, mask=(column < outputs) & (has_bias != 0), other=0.0).to(
         tl.float32
@@ -58,36 +59,39 @@ def causal_conv3d_kernel(
     x, x_frame, weight, bias, residual, residual_frame, y, y_frame,
     x_frames, x_is_ring, residual_frames, residual_is_ring, y_frames, y_is_ring,
     height, width, inputs, outputs, kernel_time, kernel_height, kernel_width,
-    stride, doubled, time_stride, interleave, has_bias, has_residual, relu,
+    stride, upsample, time_stride, interleave, has_bias, has_residual, relu,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, UNROLL: tl.constexpr,
     HALF: tl.constexpr, GATHER: tl.constexpr,
 ):  # fmt: skip
-    """height, width: of a frame of x; doubled = upsample - 1. Grid: (pixel blocks x column blocks, frames of y)."""
+    """height, width: of a frame of x. Grid: (blocks of positions x places x blocks of columns, frames of y)."""
     COLUMNS: tl.constexpr = BLOCK_N + BLOCK_N // 2 if HALF else BLOCK_N
-    out_width = (width << doubled) // stride
-    out_pixels = (height << doubled) // stride * out_width
+    positions_wide = width // stride
+    positions = height // stride * positions_wide
     column_blocks = tl.cdiv(outputs, COLUMNS)
-    # Column blocks are neighbours, so that those of the same pixels find them in the cache.
-    first_pixel = tl.program_id(0) // column_blocks * BLOCK_M
+    # Blocks of columns and the places of a doubled picture are neighbours: they find the same pixels in the cache.
     first_column = tl.program_id(0) % column_blocks * COLUMNS
+    place = tl.program_id(0) // column_blocks % (upsample * upsample)
+    first_position = tl.program_id(0) // (column_blocks * upsample * upsample) * BLOCK_M
+    down, right = place // upsample, place % upsample
     out_frame = tl.program_id(1)
     step, group = out_frame // interleave, out_frame % interleave
 
     first = first_frame(x_frame, x_frames, x_is_ring)
     frame_elements = tl.cast(height, tl.int64) * width * inputs
-    pixel = first_pixel + tl.arange(0, BLOCK_M)[:, None]
-    top = pixel // out_width * stride - tl.where(stride == 1, kernel_height // 2, 0)
-    left = pixel % out_width * stride - tl.where(stride == 1, kernel_width // 2, 0)
-    inside = taps_inside(top, left, height << doubled, width << doubled, kernel_height, kernel_width)
-    # A tap at top + y of the doubled picture lies at (top >> 1) + ((top & 1) + y >> 1) of the frame.
-    start = ((top >> doubled) * width + (left >> doubled)) * inputs
-    odd_top, odd_left = top & doubled, left & doubled
+    position = first_position + tl.arange(0, BLOCK_M)[:, None]
+    row, column_of = position // positions_wide, position % positions_wide
+    top = row * stride + tl.where(stride == 1, (down + 1 - kernel_height) >> 1, 0)
+    left = column_of * stride + tl.where(stride == 1, (right + 1 - kernel_width) >> 1, 0)
+    inside = taps_inside(top, left, height, width, kernel_height, kernel_width)
+    start = (top * width + left) * inputs
+    known_pixel = position < positions
+    pixel = ((row * upsample + down) * positions_wide + column_of) * upsample + right
 
     first_input = time_stride * (step + 1) - kernel_time
     picture_taps = kernel_height * kernel_width
     depth = kernel_time * picture_taps * inputs
     column = first_column + tl.arange(0, BLOCK_N)[None, :]
-    weight += group * outputs * depth
+    weight += (place * interleave + group) * outputs * depth
     sums = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
     if HALF:
         half_column = first_column + BLOCK_N + tl.arange(0, BLOCK_N // 2)[None, :]
@@ -95,12 +99,12 @@ def causal_conv3d_kernel(
 
     # The tap of the next step, counted along: divisions would take longer than the products.
     first_channel, tap_x, tap_y, tap_time = 0, 0, 0, 0
-    for row in range(0, depth, BLOCK_K * UNROLL):
+    for done in range(0, depth, BLOCK_K * UNROLL):
         if GATHER:
-            place = row + tl.arange(0, BLOCK_K)[None, :]
-            tap, channel = place // inputs, place % inputs
+            pair = done + tl.arange(0, BLOCK_K)[None, :]
+            tap, channel = pair // inputs, pair % inputs
             at_time, at_y, at_x = tap // picture_taps, tap // kernel_width % kernel_height, tap % kernel_width
-            known = place < depth
+            known = pair < depth
         else:
             channel = first_channel + tl.arange(0, BLOCK_K)[None, :]
             at_time, at_y, at_x = tap_time, tap_y, tap_x
@@ -108,12 +112,11 @@ def causal_conv3d_kernel(
         frame = first_input + at_time
         known &= (frame >= 0) | (x_is_ring != 0)
         mask = ((inside >> (at_y * kernel_width + at_x)) & 1 != 0) & known
-        down, right = (odd_top + at_y) >> doubled, (odd_left + at_x) >> doubled
         source = x + ring_index(first, frame, x_frames).to(tl.int64) * frame_elements
-        source += start + (down * width + right) * inputs + channel
+        source += start + (at_y * width + at_x) * inputs + channel
         for part in tl.static_range(UNROLL):
             pixels = tl.load(source + part * BLOCK_K, mask=mask, other=0.0)
-            weight_row = row + part * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            weight_row = done + part * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
             in_kernel = weight_row < depth
             weights = tl.load(weight + column * depth + weight_row, mask=(column < outputs) & in_kernel, other=0.0)
             sums = tl.dot(pixels, weights, sums)
@@ -134,13 +137,13 @@ def causal_conv3d_kernel(
             tap_y = tl.where(next_frame, 0, tap_y)
             tap_time += next_frame.to(tl.int32)
 
-    frame_outputs = tl.cast(out_pixels, tl.int64) * outputs
+    frame_outputs = tl.cast(positions, tl.int64) * (upsample * upsample) * outputs
     y += ring_index(first_frame(y_frame, y_frames, y_is_ring), out_frame, y_frames) * frame_outputs
     added = ring_index(first_frame(residual_frame, residual_frames, residual_is_ring), out_frame, residual_frames)
     residual += added * frame_outputs
-    finish(sums, y, residual, bias, pixel, column, out_pixels, outputs, group, has_bias, has_residual, relu)
+    finish(sums, y, residual, bias, pixel, known_pixel, column, outputs, group, has_bias, has_residual, relu)
     if HALF:
-        finish(half_sums, y, residual, bias, pixel, half_column, out_pixels, outputs, group, has_bias, has_residual,
+        finish(half_sums, y, residual, bias, pixel, known_pixel, half_column, outputs, group, has_bias, has_residual,
                relu)  # fmt: skip
 
 
@@ -179,14 +182,15 @@ def causal_conv3d(
     outputs = y.shape[3]
     constants, warps, stages = tile(inputs, outputs)
     columns = constants["BLOCK_N"] * 3 // 2 if constants["HALF"] else constants["BLOCK_N"]
-    blocks = triton.cdiv(y.shape[1] * y.shape[2], constants["BLOCK_M"]) * triton.cdiv(outputs, columns)
+    positions = (height // stride) * (width // stride)
+    blocks = triton.cdiv(positions, constants["BLOCK_M"]) * upsample**2 * triton.cdiv(outputs, columns)
     x_frame, *x_ring = ring_arguments(x, x_frame)
     y_frame, *y_ring = ring_arguments(y, y_frame)
     residual_frame, *residual_ring = ring_arguments(y if residual is None else residual, residual_frame)
     causal_conv3d_kernel[(blocks, frames // time_stride * interleave)](
         x, x_frame, weight, weight if bias is None else bias, y if residual is None else residual, residual_frame, y,
         y_frame, *x_ring, *residual_ring, *y_ring, height, width, inputs, outputs, *weight.shape[1:4], stride,
-        upsample - 1, time_stride, interleave, int(bias is not None), int(residual is not None),
+        upsample, time_stride, interleave, int(bias is not None), int(residual is not None),
         int(activation == "relu"), **constants, num_warps=warps, num_stages=stages,
     )  # fmt: skip
 

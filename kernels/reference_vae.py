@@ -41,7 +41,7 @@ def causal_conv3d(
     activation: str, bias: Tensor | None = None, residual: Tensor | None = None, x_frame: Tensor | None = None,
     residual_frame: Tensor | None = None, y_frame: Tensor | None = None, y_frames: int | None = None,
 ) -> Outputs:  # fmt: skip
-    """act(conv + bias + residual) over ``frames`` new frames; weight [g*O, kt, ky, kx, I]."""
+    """act(conv + bias + residual) over ``frames`` new frames; weight [u*u*g*O, kt, ky, kx, I]."""
     clip = take(x, x_frame, frames, weight.shape[1] - time_stride)
     y = convolve(clip, weight, bias, stride, upsample, time_stride, interleave)
     if residual is not None:
@@ -53,14 +53,18 @@ def convolve(clip: Tensor, weight: Tensor, bias: Tensor | None, stride: int, ups
              interleave: int) -> Tensor:  # fmt: skip
     """The convolution of a whole clip [frames, Y, X, I], without padding in time -> [frames', Y', X', O]."""
     x = clip.permute(3, 0, 1, 2)[None]
-    if upsample == 2:
-        x = F.interpolate(x, scale_factor=(1, 2, 2), mode="nearest")
     height, width = weight.shape[2:4]
-    if stride == 1:
-        x = F.pad(x, (width // 2, width // 2, height // 2, height // 2))
-    else:
-        x = F.pad(x, (0, max(width - 2, 0), 0, max(height - 2, 0)))
-    y = F.conv3d(x, weight.permute(0, 4, 1, 2, 3), bias, stride=(time_stride, stride, stride))[0]
+    kernels = weight.permute(0, 4, 1, 2, 3).reshape(upsample, upsample, -1, weight.shape[4], *weight.shape[1:4])
+
+    def place(a: int, b: int) -> Tensor:
+        """[g*O, frames, P, Q]: the pixels at (a, b) of every block of upsample x upsample."""
+        top, left = (0, 0) if stride == 2 else ((height - a) // 2, (width - b) // 2)
+        bottom, right = (max(size - stride - begin, 0) for size, begin in ((height, top), (width, left)))
+        padded = F.pad(x, (left, right, top, bottom))
+        return F.conv3d(padded, kernels[a, b], bias, stride=(time_stride, stride, stride))[0]
+
+    rows = [torch.stack([place(a, b) for b in range(upsample)], dim=-1) for a in range(upsample)]
+    y = torch.stack(rows, dim=-3).flatten(-2).flatten(-3, -2)  # [g*O, frames, P, u, Q, u] -> [g*O, frames, Y, X]
     groups = y.reshape(interleave, -1, *y.shape[1:])  # [g, O, frames, Y, X]
     return groups.permute(2, 0, 3, 4, 1).reshape(-1, *y.shape[2:], groups.shape[1])
 

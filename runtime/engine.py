@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from .cuda_libraries import point_to_cublaslt
 from .errors import PenstockError
 from .pack import PackedWeight
 from .plan import Plan
+from .safetensors_io import float32_to_bf16_bits
 
 try:
     from penstock import _engine
@@ -75,33 +76,49 @@ class Engine:
             return False
         return True
 
-    def session(self) -> Session:
+    def session(self, queue: Queue | None = None) -> Session:
         """A new stream over this engine."""
-        return Session(self)
+        return Session(self, queue or Queue())
 
     def session_memory_required(self) -> int:
         """Device bytes that one session takes, weights not included."""
         return self._handle.session_memory_required()
 
 
-class Session:
-    """One stream's state. Not for two threads at a time."""
+@dataclass(frozen=True)
+class Queue:
+    """How a session takes submitted frames.
 
-    def __init__(self, engine: Engine):
+    policy: what happens to frames that come faster than the model runs: block (submit waits), drop_oldest, or
+    latest_wins. frames: that wait at most, on each side of the model. deadline_ms: from submit or push to finished;
+    later frames are counted; 0 for none.
+    """
+
+    policy: str = "block"
+    frames: int = 16
+    deadline_ms: float = 0.0
+
+
+class Session:
+    """One stream's state. One thread at a time, but for submit, submit_end, wait, pull, cancel and the statistics."""
+
+    def __init__(self, engine: Engine, queue: Queue):
         self.engine = engine
-        self._handle = _engine.Session(engine._handle)
+        try:
+            self._handle = _engine.Session(engine._handle, queue.policy, queue.frames, queue.deadline_ms)
+        except TypeError as error:
+            raise PenstockError(
+                f"queue: expected a policy, a number of frames and milliseconds, got {queue}"
+            ) from error
 
     def write(self, name: str, values: Any) -> None:
         """Sets a whole input, state, output or step-state tensor; values are cast to its dtype, shapes must agree."""
         info = self.engine.tensor_info(name)
-        if info.dtype == "bf16":
-            raise PenstockError(
-                f"tensor {name!r} is bf16 on this device; only float32 devices can be written from numpy"
-            )
-        array = np.ascontiguousarray(values, dtype=NUMPY_DTYPES[info.dtype])
+        is_bf16 = info.dtype == "bf16"
+        array = np.ascontiguousarray(values, dtype=np.float32 if is_bf16 else NUMPY_DTYPES[info.dtype])
         if array.shape != info.shape:
             raise PenstockError(f"tensor {name!r}: expected shape {list(info.shape)}, got {list(array.shape)}")
-        self._handle.write(name, array)
+        self._handle.write(name, float32_to_bf16_bits(array) if is_bf16 else array)
 
     def read(self, name: str) -> np.ndarray:
         """A copy of an input, state, output or step-state tensor (bf16 as uint16 bits)."""
@@ -126,13 +143,43 @@ class Session:
         """Runs one phase of the plan to its end; other Python threads go on meanwhile."""
         self._handle.run(phase)
 
-    def push(self, frames: np.ndarray) -> None:
-        """Takes frames uint8 [n, height, width, 3] and runs every chunk that they complete."""
+    def push(self, frames: np.ndarray, timestamps: Sequence[int] | None = None) -> None:
+        """Takes frames uint8 [n, height, width, 3] and runs every chunk that they complete.
+
+        timestamps: n integers, which come out again with the frames in their places; default zeros.
+        """
+        self._handle.push(*self._frames(frames, timestamps))
+
+    def submit(self, frames: np.ndarray, timestamps: Sequence[int] | None = None, timeout_ms: int = -1) -> int:
+        """Puts frames into the queue of the session's worker; how many it took, all unless the time ran out for one.
+
+        timeout_ms: for each frame, under the policy block; negative: for ever.
+        """
+        return self._handle.submit(*self._frames(frames, timestamps), timeout_ms)
+
+    def _frames(self, frames: np.ndarray, timestamps: Sequence[int] | None) -> tuple[np.ndarray, list[int]]:
+        if not self.engine.has_tensor("frames"):
+            raise PenstockError("frames: this plan takes no frames")
         expected = self.engine.tensor_info("frames").shape[1:]
         if frames.dtype != np.uint8 or frames.shape[1:] != expected:
             raise PenstockError(f"frames: expected uint8 [n, {', '.join(map(str, expected))}], got {frames.dtype} "
                                 f"{list(frames.shape)}")  # fmt: skip
-        self._handle.push(np.ascontiguousarray(frames), len(frames))
+        stamps = [0] * len(frames) if timestamps is None else list(timestamps)
+        if len(stamps) != len(frames) or not all(type(s) is int and -(2**63) <= s < 2**63 for s in stamps):
+            raise PenstockError(f"timestamps: expected {len(frames)} integers of 64 bits, got {stamps!r:.80}")
+        return np.ascontiguousarray(frames), stamps
+
+    def submit_end(self) -> None:
+        """The frame submitted last was the last: the worker flushes behind it. Does not wait."""
+        self._handle.submit_end()
+
+    def wait(self, timeout_ms: int = -1) -> int | None:
+        """Waits for finished frames: their number, 0 at the stream's end, None where the time ran out."""
+        return self._handle.wait(timeout_ms)
+
+    def cancel(self) -> None:
+        """Stops what runs before its next phase; only reset lets the session go on."""
+        self._handle.cancel()
 
     def generate(self, chunks: int) -> None:
         """Text-to-video: runs so many chunks from noise."""
@@ -144,16 +191,20 @@ class Session:
 
     def pull(self) -> np.ndarray:
         """All finished frames that were not pulled yet, uint8 [n, height, width, 3]."""
-        frames = np.empty((self._handle.available(), *self.engine.tensor_info("video").shape[1:]), np.uint8)
-        self._handle.pull(frames, len(frames))
-        return frames
+        return self.pull_stamped()[0]
+
+    def pull_stamped(self) -> tuple[np.ndarray, list[int]]:
+        """The same, and the timestamp of each frame."""
+        frames = np.empty((self._handle.poll(), *self.engine.tensor_info("video").shape[1:]), np.uint8)
+        stamps = self._handle.pull(frames)
+        return frames[: len(stamps)], stamps
 
     def reset(self) -> None:
         """Back to the state after creation; the prompt must be set again."""
         self._handle.reset()
 
     def stats(self) -> dict[str, Any]:
-        """phases_run, graph_replays, last_phase_ms; frames_in, frames_out and chunks of the stream."""
+        """What `penstock_session_stats` holds, by name."""
         return self._handle.stats()
 
     def phase_stats(self, phase: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import PenstockError
+from .safetensors_io import bf16_bits_to_float32
 
 if TYPE_CHECKING:
     from .plan import Plan, Tensor
@@ -33,12 +34,14 @@ class ConvKernel:
 
     It becomes [O, kt, ky, kx, I]. A kernel over frames that were stacked along its input channels becomes one over
     time: ``taps`` names for every frame, in order of time, its place in the stack. ``rows``: only so many first output
-    channels.
+    channels. ``doubled``: the kernel sees a picture doubled in size (nearest), and becomes the kernels of
+    :func:`doubled_kernels`, float32.
     """
 
     key: str
     taps: tuple[int, ...] = (0,)
     rows: int | None = None
+    doubled: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,43 @@ def _pack_kernel(tensor: Tensor, source: ConvKernel, weights: WeightSet) -> Pack
     frames = len(source.taps)
     rows = min(outputs, source.rows or outputs)
     shape = (rows, frames * kernel[0], *kernel[1:], stacked // frames)
+    if source.doubled:
+        shape = (4 * rows, shape[1], *((side + 1) // 2 for side in kernel[1:]), shape[4])
     if stacked % frames or shape != tensor.shape:
         raise PenstockError(
             f"weight {tensor.name!r}: expected {list(tensor.shape)}, got {info.name} {list(info.shape)}"
         )
     raw = np.frombuffer(weights.raw(source.key), dtype=np.uint8)
     elements = raw.view(f"u{raw.size // prod(info.shape)}").reshape(outputs, frames, stacked // frames, *kernel)
-    values = np.ascontiguousarray(elements[:rows, list(source.taps)].transpose(0, 1, 3, 4, 5, 2))
-    return PackedWeight(tensor.name, info.dtype.lower(), tensor.shape, (values.reshape(-1).view(np.uint8),))
+    values = elements[:rows, list(source.taps)].transpose(0, 1, 3, 4, 5, 2)
+    values = values.reshape(rows, -1, *kernel[1:], stacked // frames)
+    dtype = info.dtype.lower()
+    if source.doubled:
+        values, dtype = doubled_kernels(_as_float32(values, dtype)), "f32"
+    return PackedWeight(tensor.name, dtype, tensor.shape, (np.ascontiguousarray(values).reshape(-1).view(np.uint8),))
+
+
+def _as_float32(bits: np.ndarray, dtype: str) -> np.ndarray:
+    """Floats of a file's dtype, given as unsigned integers of their size."""
+    return bf16_bits_to_float32(bits) if dtype == "bf16" else bits.view(f"f{bits.itemsize}").astype(np.float32)
+
+
+def doubled_kernels(kernel: np.ndarray) -> np.ndarray:
+    """A kernel [O, kt, ky, kx, I] over a picture doubled in size (nearest), as four kernels over the picture itself.
+
+    Pixel (2p + a, 2q + b) of the output is made by kernel 2a + b of the result [4 O, kt, (ky+1)/2, (kx+1)/2, I], whose
+    taps are sums of those that see the same pixel (csrc/ops/causal_conv3d/causal_conv3d.h). Added in float64, float32.
+    """
+    rows, columns = (_shared_pixels(side) for side in kernel.shape[2:4])
+    kernels = np.einsum("ayv,bxw,otvwi->abotyxi", rows, columns, kernel.astype(np.float64))
+    return kernels.reshape(-1, *kernels.shape[3:]).astype(np.float32)
+
+
+def _shared_pixels(side: int) -> np.ndarray:
+    """[2, (side+1)/2, side]: 1 where tap v sees pixel y, counted from the first that place a sees."""
+    seen = np.zeros((2, (side + 1) // 2, side))
+    for place in range(2):
+        first = (place - (side - 1) // 2) // 2
+        for tap in range(side):
+            seen[place, (place - (side - 1) // 2 + tap) // 2 - first, tap] = 1
+    return seen

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,14 @@ penstock_device device_of(const std::string& name) {
   if (name == "cpu") return PENSTOCK_DEVICE_CPU;
   if (name == "cuda") return PENSTOCK_DEVICE_CUDA;
   throw StatusError{PENSTOCK_ERR_INVALID_ARGUMENT, "device: expected auto, cpu or cuda, got '" + name + "'"};
+}
+
+penstock_queue_policy policy_of(const std::string& name) {
+  if (name == "block") return PENSTOCK_QUEUE_BLOCK;
+  if (name == "drop_oldest") return PENSTOCK_QUEUE_DROP_OLDEST;
+  if (name == "latest_wins") return PENSTOCK_QUEUE_LATEST_WINS;
+  throw StatusError{PENSTOCK_ERR_INVALID_ARGUMENT,
+                    "queue: expected block, drop_oldest or latest_wins, got '" + name + "'"};
 }
 
 // A contiguous buffer of `dtype` and `shape`; its length is checked, so that the engine never reads past it.
@@ -124,9 +133,45 @@ class PyEngine {
   penstock_engine* engine_;
 };
 
+bool is_ready(penstock_status status) {
+  if (status == PENSTOCK_NOT_READY) return false;
+  check(status);
+  return true;
+}
+
+// The frames of a contiguous array uint8 [n, height, width, 3], one by one as the C ABI takes them.
+class FrameArray {
+ public:
+  FrameArray(py::buffer_info info, size_t count) : info_(std::move(info)) {
+    if (info_.ndim != 4 || info_.itemsize != 1 || info_.shape[3] != 3 || info_.shape[0] != static_cast<ssize_t>(count))
+      throw StatusError{PENSTOCK_ERR_INVALID_ARGUMENT, "frames: expected uint8 [n, height, width, 3] and n timestamps"};
+    penstock_frame_init(&frame_);
+    frame_.height = static_cast<int32_t>(info_.shape[1]);
+    frame_.width = static_cast<int32_t>(info_.shape[2]);
+  }
+  penstock_frame* at(size_t index, int64_t timestamp) {
+    const size_t bytes = static_cast<size_t>(frame_.height) * static_cast<size_t>(frame_.width) * 3;
+    frame_.planes[0] = static_cast<uint8_t*>(info_.ptr) + index * bytes;
+    frame_.timestamp = timestamp;
+    return &frame_;
+  }
+
+ private:
+  py::buffer_info info_;
+  penstock_frame frame_;
+};
+
 class PySession {
  public:
-  explicit PySession(const PyEngine& engine) { check(penstock_session_create(engine.get(), &session_)); }
+  PySession(const PyEngine& engine, const std::string& policy, int queue_frames, double deadline_ms) {
+    penstock_session_params params;
+    penstock_session_params_init(&params);
+    params.queue_policy = policy_of(policy);
+    params.queue_frames = queue_frames;
+    params.deadline_ms = deadline_ms;
+    py::gil_scoped_release release;
+    check(penstock_session_create(engine.get(), &params, &session_));
+  }
   ~PySession() { penstock_session_free(session_); }
   PySession(const PySession&) = delete;
   PySession& operator=(const PySession&) = delete;
@@ -150,11 +195,28 @@ class PySession {
   }
   void reset() { check(penstock_session_reset(session_)); }
 
-  // The caller has checked that the buffer holds `count` frames.
-  void push(const py::buffer& frames, int64_t count) {
-    const py::buffer_info info = frames.request();
+  // frames: uint8 [n, height, width, 3], contiguous; a timestamp for each.
+  void push(const py::buffer& frames, const std::vector<int64_t>& timestamps) {
+    FrameArray array(frames.request(), timestamps.size());
     py::gil_scoped_release release;
-    check(penstock_session_push(session_, static_cast<const uint8_t*>(info.ptr), count));
+    for (size_t i = 0; i < timestamps.size(); ++i) check(penstock_session_push(session_, array.at(i, timestamps[i])));
+  }
+  // How many of them the queue took in the time given for each.
+  size_t submit(const py::buffer& frames, const std::vector<int64_t>& timestamps, int64_t timeout_ms) {
+    FrameArray array(frames.request(), timestamps.size());
+    py::gil_scoped_release release;
+    for (size_t i = 0; i < timestamps.size(); ++i)
+      if (!is_ready(penstock_session_submit(session_, array.at(i, timestamps[i]), timeout_ms))) return i;
+    return timestamps.size();
+  }
+  void submit_end() { check(penstock_session_submit_end(session_)); }
+  void cancel() { check(penstock_session_cancel(session_)); }
+  // Finished frames; none where the time ran out.
+  std::optional<int64_t> wait(int64_t timeout_ms) {
+    int64_t frames = 0;
+    py::gil_scoped_release release;
+    if (!is_ready(penstock_session_wait(session_, timeout_ms, &frames))) return std::nullopt;
+    return frames;
   }
   void generate(int64_t chunks) {
     py::gil_scoped_release release;
@@ -164,16 +226,24 @@ class PySession {
     py::gil_scoped_release release;
     check(penstock_session_flush(session_));
   }
-  int64_t available() const {
+  int64_t poll() const {
     int64_t frames = 0;
-    check(penstock_session_available(session_, &frames));
+    check(penstock_session_poll(session_, &frames));
     return frames;
   }
-  int64_t pull(const py::buffer& frames, int64_t capacity) {
-    const py::buffer_info info = frames.request(/*writable=*/true);
-    int64_t count = 0;
-    check(penstock_session_pull(session_, static_cast<uint8_t*>(info.ptr), capacity, &count));
-    return count;
+  // Fills an array as above and returns the timestamps of the frames that there were.
+  std::vector<int64_t> pull(const py::buffer& frames) {
+    py::buffer_info info = frames.request(/*writable=*/true);
+    const size_t count = info.ndim == 4 ? static_cast<size_t>(info.shape[0]) : 0;
+    FrameArray array(std::move(info), count);
+    std::vector<int64_t> timestamps;
+    py::gil_scoped_release release;
+    while (timestamps.size() < count) {
+      penstock_frame* frame = array.at(timestamps.size(), 0);
+      if (!is_ready(penstock_session_pull(session_, frame))) break;
+      timestamps.push_back(frame->timestamp);
+    }
+    return timestamps;
   }
 
   py::dict phase_stats(const std::string& phase) const {
@@ -198,6 +268,12 @@ class PySession {
     result["frames_in"] = stats.frames_in;
     result["frames_out"] = stats.frames_out;
     result["chunks"] = stats.chunks;
+    result["frames_dropped"] = stats.frames_dropped;
+    result["outputs_dropped"] = stats.outputs_dropped;
+    result["deadline_misses"] = stats.deadline_misses;
+    result["frames_queued"] = stats.frames_queued;
+    result["last_latency_ms"] = stats.last_latency_ms;
+    result["max_latency_ms"] = stats.max_latency_ms;
     return result;
   }
 
@@ -242,7 +318,7 @@ PYBIND11_MODULE(_engine, module) {
       .def("tensor_info", &PyEngine::tensor_info)
       .def("session_memory_required", &PyEngine::session_memory_required);
   py::class_<PySession>(module, "Session")
-      .def(py::init<const PyEngine&>())
+      .def(py::init<const PyEngine&, const std::string&, int, double>())
       .def("write", &PySession::write)
       .def("read", &PySession::read)
       .def("set_prompt", &PySession::set_prompt)
@@ -251,7 +327,11 @@ PYBIND11_MODULE(_engine, module) {
       .def("push", &PySession::push)
       .def("generate", &PySession::generate)
       .def("flush", &PySession::flush)
-      .def("available", &PySession::available)
+      .def("submit", &PySession::submit)
+      .def("submit_end", &PySession::submit_end)
+      .def("wait", &PySession::wait)
+      .def("cancel", &PySession::cancel)
+      .def("poll", &PySession::poll)
       .def("pull", &PySession::pull)
       .def("phase_stats", &PySession::phase_stats)
       .def("stats", &PySession::stats);

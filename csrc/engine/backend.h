@@ -24,6 +24,8 @@ class Program {
   virtual std::optional<double> last_ms() = 0;  // time of the last run, if it is done; does not wait
 };
 
+constexpr size_t kTensorAlignment = 256;  // bytes
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -41,8 +43,19 @@ class Backend {
   virtual std::unique_ptr<Program> prepare(std::vector<BoundOp> ops) = 0;
 };
 
+// A host's own device memory; without `allocate` the backend's.
+struct HostAllocator {
+  // Throws PENSTOCK_ERR_OUT_OF_MEMORY if the host refuses.
+  void* take(size_t bytes) const;
+  void give_back(void* memory, size_t bytes) const noexcept { release(memory, bytes, user); }
+
+  penstock_allocate_callback allocate = nullptr;
+  penstock_release_callback release = nullptr;
+  void* user = nullptr;
+};
+
 // `threads`: 0 for all cores that this process may use.
-std::unique_ptr<Backend> make_cpu_backend(int threads);
+std::unique_ptr<Backend> make_cpu_backend(int threads, const HostAllocator& allocator = {});
 
 // An allocation that frees itself.
 class Memory {

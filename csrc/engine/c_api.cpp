@@ -1,6 +1,8 @@
 // The C ABI: status, system and engines.
 #include "engine/c_api.h"
 
+#include <unistd.h>
+
 #include "engine/cuda/cuda_backend.h"
 #include "engine/json.h"
 #include "engine/system_info.h"
@@ -13,21 +15,34 @@ thread_local std::string last_error;
 thread_local const char* last_error_text = "";
 
 penstock_engine_params default_params() {
-  return {sizeof(penstock_engine_params), PENSTOCK_DEVICE_AUTO, 0, nullptr, nullptr};
+  return sized_struct<penstock_engine_params>();  // of zeros: device AUTO, all cores, silent, memory of our own
 }
 
-std::shared_ptr<Backend> make_backend(const penstock_engine_params* given) {
-  const penstock_engine_params params = given ? read_struct(given, default_params(), "params") : default_params();
+penstock_engine_params read_params(const penstock_engine_params* given) {
+  return given ? read_struct(given, default_params(), "params") : default_params();
+}
+
+std::shared_ptr<Backend> make_backend(const penstock_engine_params& params) {
   if (params.device != PENSTOCK_DEVICE_CPU && params.device != PENSTOCK_DEVICE_AUTO &&
       params.device != PENSTOCK_DEVICE_CUDA)
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "unknown device ", static_cast<int>(params.device));
   if (params.threads < 0 || params.threads > 4096)
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "threads: expected 0 (all cores) to 4096, got ", params.threads);
+  if (!params.allocate != !params.release)
+    fail(PENSTOCK_ERR_INVALID_ARGUMENT, "params: expected allocate and release, or neither, got one of them");
+  const HostAllocator allocator{params.allocate, params.release, params.allocator_user};
   const bool use_cuda =
       params.device == PENSTOCK_DEVICE_CUDA || (params.device == PENSTOCK_DEVICE_AUTO && !*system_info().cuda_problem);
-  std::shared_ptr<Backend> backend = use_cuda ? make_cuda_backend(0) : make_cpu_backend(params.threads);
-  if (params.log) params.log(PENSTOCK_LOG_INFO, cat("penstock: backend ", backend->name()).c_str(), params.log_user);
-  return backend;
+  if (use_cuda) return make_cuda_backend(0, allocator);
+  return make_cpu_backend(params.threads, allocator);
+}
+
+penstock_engine* make_handle(std::shared_ptr<Engine> engine, const penstock_engine_params& params,
+                             std::shared_ptr<const PromptEmbeddings> prompt) {
+  const Log log(params.log, params.log_user);
+  log(PENSTOCK_LOG_INFO, "plan ", quoted(engine->plan().name), " on ", engine->backend()->name(),
+      prompt ? ", with a prompt" : "");
+  return new penstock_engine{std::move(engine), log, std::move(prompt)};
 }
 
 }  // namespace
@@ -68,6 +83,10 @@ const char* penstock_status_name(penstock_status status) {
     case PENSTOCK_ERR_UNSUPPORTED: return "PENSTOCK_ERR_UNSUPPORTED";
     case PENSTOCK_ERR_INTERNAL: return "PENSTOCK_ERR_INTERNAL";
     case PENSTOCK_ERR_DEVICE: return "PENSTOCK_ERR_DEVICE";
+    case PENSTOCK_ERR_BUSY: return "PENSTOCK_ERR_BUSY";
+    case PENSTOCK_ERR_CANCELLED: return "PENSTOCK_ERR_CANCELLED";
+    case PENSTOCK_NOT_READY: return "PENSTOCK_NOT_READY";
+    case PENSTOCK_STATUS_MAX_ENUM: break;
   }
   return "unknown penstock_status";
 }
@@ -85,9 +104,7 @@ const char* penstock_version_string(void) {
 }
 
 void penstock_system_info_init(penstock_system_info* info) {
-  if (!info) return;
-  *info = penstock_system_info{};
-  info->struct_size = sizeof *info;
+  if (info) *info = sized_struct<penstock_system_info>();
 }
 
 penstock_status penstock_query_system(penstock_system_info* info) {
@@ -106,8 +123,13 @@ penstock_status penstock_engine_open(const char* directory, const penstock_engin
                                      penstock_engine** engine) {
   return guarded([&] {
     require(engine, "engine") = nullptr;
-    auto opened = Engine::open(&require(directory, "directory"), make_backend(params));
-    *engine = new penstock_engine{std::move(opened)};
+    const penstock_engine_params values = read_params(params);
+    auto opened = Engine::open(&require(directory, "directory"), make_backend(values));
+    const std::string prompt_path = std::string(directory) + "/prompt.safetensors";
+    std::shared_ptr<const PromptEmbeddings> prompt;
+    if (access(prompt_path.c_str(), F_OK) == 0)
+      prompt = std::make_shared<PromptEmbeddings>(read_prompt_file(prompt_path));
+    *engine = make_handle(std::move(opened), values, std::move(prompt));
   });
 }
 
@@ -115,8 +137,9 @@ penstock_status penstock_engine_create(const char* plan_json, size_t size, const
                                        penstock_engine** engine) {
   return guarded([&] {
     require(engine, "engine") = nullptr;
+    const penstock_engine_params values = read_params(params);
     Plan plan = read_plan({&require(plan_json, "plan_json"), size}, "plan");
-    *engine = new penstock_engine{std::make_shared<Engine>(std::move(plan), make_backend(params))};
+    *engine = make_handle(std::make_shared<Engine>(std::move(plan), make_backend(values)), values, nullptr);
   });
 }
 
@@ -142,6 +165,24 @@ penstock_status penstock_engine_tensor_info(const penstock_engine* engine, const
     std::copy(tensor.shape.begin(), tensor.shape.end(), value.shape);
     value.size_bytes = owner.tensor_bytes(tensor);
     value.kind = kind_name(tensor.kind);
+    write_struct(info, value, "info");
+  });
+}
+
+void penstock_video_info_init(penstock_video_info* info) {
+  if (info) *info = sized_struct<penstock_video_info>();
+}
+
+penstock_status penstock_engine_video_info(const penstock_engine* engine, penstock_video_info* info) {
+  return guarded([&] {
+    const VideoPlan video(require(engine, "engine").engine->plan());
+    penstock_video_info value{};
+    value.width = static_cast<int32_t>(video.width);
+    value.height = static_cast<int32_t>(video.height);
+    value.first_chunk_frames = static_cast<int32_t>(video.first_frames);
+    value.chunk_frames = static_cast<int32_t>(video.next_frames);
+    value.delay_chunks = static_cast<int32_t>(video.delay);
+    value.takes_frames = video.encodes;
     write_struct(info, value, "info");
   });
 }

@@ -4,31 +4,21 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
-#include <new>
-#include <optional>
 #include <string>
 
 #include "engine/engine.h"
 #include "engine/error.h"
-#include "engine/session.h"
-#include "engine/stream.h"
+#include "engine/live_session.h"
 #include "penstock/penstock.h"
 
 struct penstock_engine {
   std::shared_ptr<penstock::Engine> engine;
+  penstock::Log log;
+  std::shared_ptr<const penstock::PromptEmbeddings> prompt;  // of the engine directory; null if it has none
 };
 
-struct penstock_session {
-  explicit penstock_session(std::shared_ptr<const penstock::Engine> engine) : session(std::move(engine)) {}
-
-  // The stream of a plan that has video phases; throws for one that has none.
-  penstock::Stream& video() {
-    if (!stream) stream.emplace(session);
-    return *stream;
-  }
-
-  penstock::Session session;
-  std::optional<penstock::Stream> stream;
+struct penstock_session : penstock::LiveSession {
+  using LiveSession::LiveSession;
 };
 
 namespace penstock {
@@ -42,14 +32,10 @@ penstock_status guarded(Body&& body) noexcept {
   try {
     body();
     return PENSTOCK_OK;
-  } catch (const Error& error) {
-    return report(error.status(), error.what());
-  } catch (const std::bad_alloc&) {
-    return report(PENSTOCK_ERR_OUT_OF_MEMORY, "out of host memory");
-  } catch (const std::exception& error) {
-    return report(PENSTOCK_ERR_INTERNAL, error.what());
   } catch (...) {
-    return report(PENSTOCK_ERR_INTERNAL, "unknown exception");
+    penstock_status status = PENSTOCK_OK;
+    with_current_exception([&](penstock_status kind, const char* message) { status = report(kind, message); });
+    return status;
   }
 }
 
@@ -75,6 +61,14 @@ void write_struct(T* target, T value, const char* name) {
   const T checked = read_struct(target, value, name);
   value.struct_size = checked.struct_size;
   std::memcpy(target, &value, std::min<size_t>(checked.struct_size, sizeof(T)));
+}
+
+// Defaults for a caller's struct: zero but for its size.
+template <typename T>
+T sized_struct() {
+  T value{};
+  value.struct_size = sizeof value;
+  return value;
 }
 
 struct HostTensor {

@@ -1,7 +1,34 @@
-// The C ABI: sessions.
+// The C ABI: sessions, their parameters and statistics. Frames are in c_api_video.cpp.
 #include "engine/c_api.h"
 
 using namespace penstock;
+
+namespace {
+
+penstock_session_params default_params() {
+  auto params = sized_struct<penstock_session_params>();
+  params.queue_frames = FrameQueue::Settings{}.frames;
+  return params;
+}
+
+LiveSettings read_settings(const penstock_session_params* given) {
+  const penstock_session_params params = given ? read_struct(given, default_params(), "params") : default_params();
+  if (params.queue_policy < PENSTOCK_QUEUE_BLOCK || params.queue_policy > PENSTOCK_QUEUE_LATEST_WINS)
+    fail(PENSTOCK_ERR_INVALID_ARGUMENT, "params: unknown queue_policy ", static_cast<int>(params.queue_policy));
+  if (params.queue_frames < 1 || params.queue_frames > 4096)
+    fail(PENSTOCK_ERR_INVALID_ARGUMENT, "params: queue_frames: expected 1 to 4096, got ", params.queue_frames);
+  if (!(params.deadline_ms >= 0))
+    fail(PENSTOCK_ERR_INVALID_ARGUMENT, "params: deadline_ms: expected 0 or more, got ", params.deadline_ms);
+  if (params.output_memory != PENSTOCK_MEMORY_HOST)
+    fail(PENSTOCK_ERR_UNSUPPORTED, "params: unknown output_memory ", static_cast<int>(params.output_memory));
+  return {{params.queue_policy, params.queue_frames}, params.deadline_ms};
+}
+
+void set_prompt(Session& session, const PromptEmbeddings& prompt) {
+  session.set_prompt(prompt.dtype, prompt.shape, prompt.data.data());
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -9,102 +36,117 @@ penstock_status penstock_session_memory_required(const penstock_engine* engine, 
   return guarded([&] { require(bytes, "bytes") = Session::memory_required(*require(engine, "engine").engine); });
 }
 
-penstock_status penstock_session_create(const penstock_engine* engine, penstock_session** session) {
+void penstock_session_params_init(penstock_session_params* params) {
+  if (params) *params = default_params();
+}
+
+penstock_status penstock_session_create(const penstock_engine* engine, const penstock_session_params* params,
+                                        penstock_session** session) {
   return guarded([&] {
     require(session, "session") = nullptr;
-    *session = new penstock_session(require(engine, "engine").engine);
+    const penstock_engine& owner = require(engine, "engine");
+    *session = new penstock_session(owner.engine, read_settings(params), owner.log, owner.prompt);
   });
 }
 
 penstock_status penstock_session_reset(penstock_session* session) {
-  return guarded([&] {
-    require(session, "session").session.reset();
-    if (session->stream) session->stream->reset();
-  });
+  return guarded([&] { require(session, "session").reset(); });
+}
+
+penstock_status penstock_session_cancel(penstock_session* session) {
+  return guarded([&] { require(session, "session").cancel(); });
 }
 
 penstock_status penstock_session_write(penstock_session* session, const char* name, const void* data, size_t size) {
   return guarded([&] {
     require(static_cast<const char*>(data), "data");
-    require(session, "session").session.write(&require(name, "name"), data, size);
+    require(name, "name");
+    require(session, "session").alone([&](Session& inner) { inner.write(name, data, size); });
   });
 }
 
 penstock_status penstock_session_read(penstock_session* session, const char* name, void* data, size_t size) {
   return guarded([&] {
     require(static_cast<char*>(data), "data");
-    require(session, "session").session.read(&require(name, "name"), data, size);
+    require(name, "name");
+    require(session, "session").alone([&](Session& inner) { inner.read(name, data, size); });
   });
 }
 
 penstock_status penstock_session_set_prompt(penstock_session* session, const penstock_tensor* embeddings) {
   return guarded([&] {
     const HostTensor tensor = read_tensor(embeddings);
-    require(session, "session").session.set_prompt(tensor.dtype, tensor.shape, tensor.data);
+    require(session, "session").alone([&](Session& inner) {
+      inner.set_prompt(tensor.dtype, tensor.shape, tensor.data);
+    });
   });
+}
+
+penstock_status penstock_session_set_prompt_file(penstock_session* session, const char* path) {
+  return guarded([&] {
+    const PromptEmbeddings prompt = read_prompt_file(&require(path, "path"));
+    require(session, "session").alone([&](Session& inner) { set_prompt(inner, prompt); });
+  });
+}
+
+penstock_status penstock_session_set_noise_scale(penstock_session* session, float noise_scale) {
+  return guarded([&] {
+    const Plan& plan = require(session, "session").engine().plan();
+    if (plan.find("frames") < 0 || plan.find("noise_scale") < 0)
+      fail(PENSTOCK_ERR_UNSUPPORTED, "noise_scale: this plan takes no frames to mix noise into");
+    const float lowest = plan.find("noise_level") >= 0 ? 0.1f : 0.0f;  // the noise controller's own bound
+    if (!(noise_scale >= lowest && noise_scale <= 1.0f))
+      fail(PENSTOCK_ERR_INVALID_ARGUMENT, "noise_scale: expected ", lowest, " to 1, got ", noise_scale);
+    session->alone([&](Session& inner) { inner.write("noise_scale", &noise_scale, sizeof noise_scale); });
+  });
+}
+
+penstock_status penstock_session_set_seed(penstock_session* session, uint64_t seed) {
+  return guarded(
+      [&] { require(session, "session").alone([&](Session& inner) { inner.write("seed", &seed, sizeof seed); }); });
 }
 
 penstock_status penstock_session_run(penstock_session* session, const char* phase) {
-  return guarded([&] { require(session, "session").session.run(&require(phase, "phase")); });
-}
-
-penstock_status penstock_session_push(penstock_session* session, const uint8_t* frames, int64_t count) {
   return guarded([&] {
-    Stream& stream = require(session, "session").video();
-    stream.push(count ? &require(frames, "frames") : frames, count);
-  });
-}
-
-penstock_status penstock_session_generate(penstock_session* session, int64_t chunks) {
-  return guarded([&] { require(session, "session").video().generate(chunks); });
-}
-
-penstock_status penstock_session_flush(penstock_session* session) {
-  return guarded([&] { require(session, "session").video().flush(); });
-}
-
-penstock_status penstock_session_available(const penstock_session* session, int64_t* frames) {
-  return guarded([&] {
-    const auto& stream = require(session, "session").stream;
-    require(frames, "frames") = stream ? stream->available() : 0;
-  });
-}
-
-penstock_status penstock_session_pull(penstock_session* session, uint8_t* frames, int64_t capacity, int64_t* count) {
-  return guarded([&] {
-    Stream& stream = require(session, "session").video();
-    require(count, "count") = 0;
-    *count = stream.pull(capacity ? &require(frames, "frames") : frames, capacity);
+    require(phase, "phase");
+    require(session, "session").alone([&](Session& inner) { inner.run(phase); });
   });
 }
 
 void penstock_session_stats_init(penstock_session_stats* stats) {
-  if (!stats) return;
-  *stats = penstock_session_stats{};
-  stats->struct_size = sizeof *stats;
+  if (stats) *stats = sized_struct<penstock_session_stats>();
 }
 
 penstock_status penstock_session_get_stats(penstock_session* session, penstock_session_stats* stats) {
   return guarded([&] {
-    const SessionStats& current = require(session, "session").session.stats();
-    const StreamStats stream = session->stream ? session->stream->stats() : StreamStats{};
-    write_struct(stats,
-                 penstock_session_stats{0, 0, current.phases_run, current.graph_replays, current.last_phase_ms,
-                                        stream.frames_in, stream.frames_out, stream.chunks},
-                 "stats");
+    const SessionStats phases = require(session, "session").session_stats();
+    const auto [frames, queued] = session->stats();
+    penstock_session_stats value{};
+    value.phases_run = phases.phases_run;
+    value.graph_replays = phases.graph_replays;
+    value.last_phase_ms = phases.last_phase_ms;
+    value.frames_in = frames.frames_in;
+    value.frames_out = frames.frames_out;
+    value.chunks = session->chunks();
+    value.frames_dropped = frames.frames_dropped;
+    value.outputs_dropped = frames.outputs_dropped;
+    value.deadline_misses = frames.deadline_misses;
+    value.frames_queued = queued;
+    value.last_latency_ms = frames.last_latency_ms;
+    value.max_latency_ms = frames.max_latency_ms;
+    write_struct(stats, value, "stats");
   });
 }
 
 void penstock_phase_stats_init(penstock_phase_stats* stats) {
-  if (!stats) return;
-  *stats = penstock_phase_stats{};
-  stats->struct_size = sizeof *stats;
+  if (stats) *stats = sized_struct<penstock_phase_stats>();
 }
 
 penstock_status penstock_session_get_phase_stats(penstock_session* session, const char* phase,
                                                  penstock_phase_stats* stats) {
   return guarded([&] {
-    const PhaseStats& record = require(session, "session").session.phase_stats(&require(phase, "phase"));
+    const size_t index = require(session, "session").engine().phase_index(&require(phase, "phase"));
+    const PhaseStats record = session->session_stats().phases[index];
     write_struct(stats, penstock_phase_stats{0, 0, record.runs, record.last_ms, record.total_ms}, "stats");
   });
 }

@@ -62,6 +62,14 @@ void Engine::require_weights() const {
   if (!missing.empty()) throw Error(PENSTOCK_ERR_BAD_WEIGHTS, listing("missing weights", missing));
 }
 
+size_t Engine::phase_index(std::string_view phase) const {
+  const int index = plan_.find_phase(phase);
+  if (index >= 0) return static_cast<size_t>(index);
+  std::string known;
+  for (const PlanPhase& entry : plan_.phases) known += (known.empty() ? "" : ", ") + entry.name;
+  fail(PENSTOCK_ERR_INVALID_ARGUMENT, "no phase ", quoted(phase), "; the plan has: ", known);
+}
+
 std::shared_ptr<Engine> Engine::open(const std::string& directory, std::shared_ptr<Backend> backend) {
   const std::string plan_path = directory + "/plan.json";
   const MappedFile plan_file(plan_path);

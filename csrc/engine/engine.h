@@ -11,8 +11,6 @@
 
 namespace penstock {
 
-constexpr size_t kTensorAlignment = 256;  // bytes
-
 inline size_t align_up(size_t bytes) { return (bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment; }
 
 class Engine {
@@ -28,6 +26,7 @@ class Engine {
   void require_weights() const;
 
   const Plan& plan() const { return plan_; }
+  size_t phase_index(std::string_view phase) const;  // throws, naming the phases that there are
   const std::shared_ptr<Backend>& backend() const { return backend_; }
 
   DType resolve(DType dtype) const { return dtype == DType::kCompute ? backend_->compute_dtype() : dtype; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <locale>
+#include <new>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -31,6 +32,22 @@ std::string cat(const Parts&... parts) {
 template <typename... Parts>
 [[noreturn]] void fail(penstock_status status, const Parts&... parts) {
   throw Error(status, cat(parts...));
+}
+
+// Within a catch block: gives the current exception to handle(status, message).
+template <typename Handler>
+void with_current_exception(Handler&& handle) noexcept {
+  try {
+    throw;
+  } catch (const Error& error) {
+    handle(error.status(), error.what());
+  } catch (const std::bad_alloc&) {
+    handle(PENSTOCK_ERR_OUT_OF_MEMORY, "out of host memory");
+  } catch (const std::exception& error) {
+    handle(PENSTOCK_ERR_INTERNAL, error.what());
+  } catch (...) {
+    handle(PENSTOCK_ERR_INTERNAL, "unknown exception");
+  }
 }
 
 }  // namespace penstock

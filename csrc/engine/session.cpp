@@ -98,16 +98,9 @@ void Session::reset() {
     if (tensors[i].kind == TensorKind::kStep) write_initial_step(static_cast<int>(i));
 }
 
-size_t Session::phase_index(std::string_view phase) const {
-  const int index = engine_->plan().find_phase(phase);
-  if (index >= 0) return static_cast<size_t>(index);
-  std::string known;
-  for (const PlanPhase& entry : engine_->plan().phases) known += (known.empty() ? "" : ", ") + entry.name;
-  fail(PENSTOCK_ERR_INVALID_ARGUMENT, "no phase ", quoted(phase), "; the plan has: ", known);
-}
-
 void Session::run(std::string_view phase) {
-  const size_t index = phase_index(phase);
+  const size_t index = engine_->phase_index(phase);
+  if (cancelled_ && *cancelled_) fail(PENSTOCK_ERR_CANCELLED, "cancelled before phase ", quoted(phase));
   collect_time(index);
   programs_[index]->run();
   PhaseStats& record = stats_.phases[index];
@@ -133,12 +126,6 @@ const SessionStats& Session::stats() {
   for (size_t i = 0; i < programs_.size(); ++i) collect_time(i);
   if (stats_.phases_run > 0) stats_.last_phase_ms = stats_.phases[last_phase_].last_ms;
   return stats_;
-}
-
-const PhaseStats& Session::phase_stats(std::string_view phase) {
-  const size_t index = phase_index(phase);
-  collect_time(index);
-  return stats_.phases[index];
 }
 
 int Session::accessible(std::string_view name, size_t size) const {

@@ -1,6 +1,7 @@
 // Session: one stream's state over an engine. One thread at a time.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -37,8 +38,10 @@ class Session {
   // embeddings [rows, text_dim]; the rest of the plan's rows is zero padding.
   void set_prompt(DType dtype, const Shape& shape, const void* embeddings);
 
+  // From now on no phase begins while `flag` is set: run throws PENSTOCK_ERR_CANCELLED.
+  void stop_when(const std::atomic<bool>* flag) { cancelled_ = flag; }
+
   const SessionStats& stats();
-  const PhaseStats& phase_stats(std::string_view phase);
   const Engine& engine() const { return *engine_; }
 
  private:
@@ -50,7 +53,6 @@ class Session {
   };
   static Layout make_layout(const Engine& engine);
 
-  size_t phase_index(std::string_view phase) const;
   void collect_time(size_t phase);
   void* tensor_data(int tensor) const;
   BoundOp bind(const PlanOp& op) const;
@@ -63,6 +65,7 @@ class Session {
   std::vector<std::unique_ptr<Program>> programs_;  // by phase
   SessionStats stats_;
   size_t last_phase_ = 0;
+  const std::atomic<bool>* cancelled_ = nullptr;
 };
 
 }  // namespace penstock

@@ -43,6 +43,8 @@ VideoPlan::VideoPlan(const Plan& plan) {
   first_frames = video_first->shape[0];
   next_frames = video->shape[0];
   delay = plan.tensors[x0].shape[0] - 1;
+  height = video->shape[1];
+  width = video->shape[2];
   frame_bytes = static_cast<size_t>(video->elements / next_frames);
   if (video_first->elements != first_frames * static_cast<int64_t>(frame_bytes))
     fail(PENSTOCK_ERR_UNSUPPORTED, "plan tensors 'video_first' and 'video': expected pictures of one size");

@@ -26,6 +26,8 @@ struct VideoPlan {
   int64_t first_frames = 0;  // of the first chunk
   int64_t next_frames = 0;   // of every later chunk
   int64_t delay = 0;         // chunks that the stream batch holds back
+  int64_t height = 0;        // pixels
+  int64_t width = 0;
   size_t frame_bytes = 0;
 };
 

@@ -32,6 +32,7 @@ class ThreadPool {
  private:
   struct Loop;
   void work();
+  void stop();
   static void run_loop(Loop& loop);
 
   std::mutex mutex_;

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from penstock import PenstockError, __version__
-from penstock.commands import build, convert, doctor, embed, info, run, synth
+from penstock.commands import bench, build, convert, doctor, embed, info, run, synth
 
-COMMANDS = (run, convert, synth, build, embed, info, doctor)
+COMMANDS = (run, convert, synth, build, embed, info, bench, doctor)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -18,7 +18,10 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         name = command.__name__.rsplit(".", 1)[-1]
-        subparser = subparsers.add_parser(name, help=command.HELP, description=command.__doc__)
+        # "resolve": bench has another --json.
+        subparser = subparsers.add_parser(
+            name, help=command.HELP, description=command.__doc__, conflict_handler="resolve"
+        )
         subparser.add_argument("--json", action="store_true", help="print the result as JSON")
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)

@@ -12,6 +12,8 @@ import numpy as np
 
 from penstock.session import Session
 
+_LATENCY_FRAMES = 10_000  # of which the latency is kept: an input may never end
+
 
 class FrameSink(Protocol):
     """What takes finished frames, uint8 [n, height, width, 3]; `penstock.VideoWriter` does."""
@@ -24,14 +26,14 @@ class RunReport:
     """What a run did, so far or in all.
 
     seconds: wall time since the first frame was asked for, reading and writing included. latency: seconds from handing
-    in each frame to getting the frame in its place; none in text-to-video.
+    in each frame to getting the frame in its place, for the last 10,000 frames; none in text-to-video.
     """
 
     frames_in: int = 0
     frames_out: int = 0
     seconds: float = 0.0
     first_frame_seconds: float | None = None
-    latency: list[float] = field(default_factory=list)
+    latency: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCY_FRAMES))
     phases: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
@@ -102,7 +104,7 @@ def _run(session: Session, steps: Iterator[tuple[int, np.ndarray]], sink: FrameS
         if len(finished):
             sink.write(finished)
             report.frames_out += len(finished)
-            report.latency += [now - waiting.popleft() for _ in range(min(len(finished), len(waiting)))]
+            report.latency.extend(now - waiting.popleft() for _ in range(min(len(finished), len(waiting))))
             report.first_frame_seconds = report.first_frame_seconds or now - start
             report.phases = _phases(session)
         report.seconds = time.perf_counter() - start

@@ -53,9 +53,10 @@ class FrameNetwork:
             self._weights[name] = self.plan.weight(f"{self.model}.{name}", shape, source, dtype)
         return self._weights[name]
 
-    def kernel(self, key: str, shape: tuple[int, ...], taps: tuple[int, ...] = (0,), rows: int | None = None) -> Tensor:
+    def kernel(self, key: str, shape: tuple[int, ...], taps: tuple[int, ...] = (0,), rows: int | None = None,
+               doubled: bool = False) -> Tensor:  # fmt: skip
         """A convolution's weight under its key in the checkpoint."""
-        return self.weight(key, shape, ConvKernel(f"{self.model}.{key}", taps, rows))
+        return self.weight(key, shape, ConvKernel(f"{self.model}.{key}", taps, rows, doubled))
 
     def packed(self, key: str, shape: tuple[int, ...], rows: int | None = None) -> Tensor:
         """Any other weight under its key in the checkpoint."""
@@ -86,16 +87,21 @@ class Pass:
              residual: Clip | None = None, taps: tuple[int, ...] = (0,), rows: int | None = None, bias: bool = True,
              stride: int = 1, upsample: int = 1, time_stride: int = 1, interleave: int = 1,
              activation: str = "none") -> Clip:  # fmt: skip
-        """activation(conv(x) + residual), into ``into`` or a new scratch clip. kernel = (kt, ky, kx).
+        """activation(conv(x) + residual), into ``into`` or a new scratch clip. kernel = (kt, ky, kx), as published.
 
-        ``taps`` and ``rows`` say how the weight is packed (ConvKernel); the rest are attributes of the op.
+        ``upsample=2`` doubles the picture first. ``taps`` and ``rows`` say how the weight is packed (ConvKernel); the
+        rest are attributes of the op.
         """
         if into is None:
             picture = tuple(side * upsample // stride for side in x.picture)
             into = self.scratch(key, x.rate // time_stride * interleave, picture, outputs)
-        shape = (interleave * outputs, *kernel, x.channels)
-        weight = self.network.kernel(f"{key}.weight", shape, taps, rows)
-        offset = self.network.packed(f"{key}.bias", shape[:1], rows) if bias else None
+        time, *sides = kernel
+        if upsample == 2:
+            sides = [(side + 1) // 2 for side in sides]
+        rows_out = interleave * outputs
+        shape = (upsample**2 * rows_out, time, *sides, x.channels)
+        weight = self.network.kernel(f"{key}.weight", shape, taps, rows, doubled=upsample == 2)
+        offset = self.network.packed(f"{key}.bias", (rows_out,), rows) if bias else None
         inputs = {"x": x.tensor, "x_frame": x.counter, "weight": weight, "bias": offset, "y_frame": into.counter}
         if residual is not None:
             inputs |= {"residual": residual.tensor, "residual_frame": residual.counter}

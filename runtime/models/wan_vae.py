@@ -5,7 +5,7 @@ feature cache falls out of the rings: before the first frames they hold zeros, t
 to the first pass: down3d only remembers its frame, without its time convolution, and up3d does neither.
 
 Exact savings taken: the encoder computes only the rows of its last convolution that are the mean; the decoder's doubled
-pictures are never made.
+pictures are never made, and their 3x3 convolutions are 2x2 ones over the pictures before doubling.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ static void check_nulls(void) {
   float value = 0;
   uint64_t bytes;
   int64_t count;
-  uint8_t pixel;
+  penstock_frame frame;
+  penstock_frame_init(&frame);
   expect(penstock_engine_open(NULL, NULL, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "open null directory");
   expect(penstock_engine_open("x", NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "open null result");
   expect(penstock_engine_create(NULL, 0, NULL, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "create null plan");
@@ -46,17 +47,17 @@ static void check_nulls(void) {
   expect(penstock_engine_set_weight(NULL, "w", NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "weight of null engine");
   expect(penstock_engine_tensor_info(NULL, "w", NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "info of null engine");
   expect(penstock_session_memory_required(NULL, &bytes) == PENSTOCK_ERR_INVALID_ARGUMENT, "memory of null engine");
-  expect(penstock_session_create(NULL, &session) == PENSTOCK_ERR_INVALID_ARGUMENT, "session of null engine");
+  expect(penstock_session_create(NULL, NULL, &session) == PENSTOCK_ERR_INVALID_ARGUMENT, "session of null engine");
   expect(penstock_session_write(NULL, "x", &value, 4) == PENSTOCK_ERR_INVALID_ARGUMENT, "write null session");
   expect(penstock_session_read(NULL, "x", &value, 4) == PENSTOCK_ERR_INVALID_ARGUMENT, "read null session");
   expect(penstock_session_run(NULL, "go") == PENSTOCK_ERR_INVALID_ARGUMENT, "run null session");
   expect(penstock_session_reset(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "reset null session");
   expect(penstock_session_set_prompt(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "prompt of null session");
-  expect(penstock_session_push(NULL, (const uint8_t*)"", 1) == PENSTOCK_ERR_INVALID_ARGUMENT, "push null session");
+  expect(penstock_session_push(NULL, &frame) == PENSTOCK_ERR_INVALID_ARGUMENT, "push null session");
   expect(penstock_session_generate(NULL, 1) == PENSTOCK_ERR_INVALID_ARGUMENT, "generate null session");
   expect(penstock_session_flush(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "flush null session");
-  expect(penstock_session_available(NULL, &count) == PENSTOCK_ERR_INVALID_ARGUMENT, "available null session");
-  expect(penstock_session_pull(NULL, &pixel, 1, &count) == PENSTOCK_ERR_INVALID_ARGUMENT, "pull null session");
+  expect(penstock_session_poll(NULL, &count) == PENSTOCK_ERR_INVALID_ARGUMENT, "poll null session");
+  expect(penstock_session_pull(NULL, &frame) == PENSTOCK_ERR_INVALID_ARGUMENT, "pull null session");
   expect(penstock_session_get_stats(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "stats of null session");
   expect(penstock_session_get_phase_stats(NULL, "go", NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "phase of null session");
   penstock_phase_stats_init(NULL);
@@ -66,6 +67,18 @@ static void check_nulls(void) {
   penstock_session_stats_init(NULL);
   penstock_engine_free(NULL);
   penstock_session_free(NULL);
+  expect(penstock_session_submit(NULL, &frame, 0) == PENSTOCK_ERR_INVALID_ARGUMENT, "submit null session");
+  expect(penstock_session_submit_end(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "end of null session");
+  expect(penstock_session_wait(NULL, 0, &count) == PENSTOCK_ERR_INVALID_ARGUMENT, "wait for null session");
+  expect(penstock_session_cancel(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "cancel null session");
+  expect(penstock_session_set_seed(NULL, 0) == PENSTOCK_ERR_INVALID_ARGUMENT, "seed of null session");
+  expect(penstock_session_set_noise_scale(NULL, 0) == PENSTOCK_ERR_INVALID_ARGUMENT, "noise of null session");
+  expect(penstock_session_set_prompt_file(NULL, "x") == PENSTOCK_ERR_BAD_FILE, "prompt file that is not there");
+  expect(penstock_session_set_prompt_file(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "null prompt file");
+  expect(penstock_engine_video_info(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "video of null engine");
+  penstock_video_info_init(NULL);
+  penstock_session_params_init(NULL);
+  penstock_frame_init(NULL);
   expect(strlen(penstock_last_error()) > 0, "a message after a failure");
   expect(strcmp(penstock_status_name((penstock_status)99), "unknown penstock_status") == 0, "name of a bad status");
 }
@@ -105,7 +118,7 @@ static void check_engine(void) {
   float y[2] = {0, 0};
   float level[2];
   expect(penstock_engine_create(kPlan, sizeof kPlan - 1, NULL, &engine) == PENSTOCK_OK, "create");
-  expect(penstock_session_create(engine, &session) == PENSTOCK_ERR_BAD_WEIGHTS, "a session without weights");
+  expect(penstock_session_create(engine, NULL, &session) == PENSTOCK_ERR_BAD_WEIGHTS, "a session without weights");
   expect(strstr(penstock_last_error(), "'w' [1, 2]") != NULL, "the missing weight is named");
   penstock_tensor tensor = vector_of(weight, 2, 1);
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_BAD_WEIGHTS, "wrong shape");
@@ -118,7 +131,7 @@ static void check_engine(void) {
   tensor = vector_of(weight, 1, 2);
   expect(penstock_engine_set_weight(engine, "x", &tensor) == PENSTOCK_ERR_BAD_WEIGHTS, "not a weight");
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_OK, "weight");
-  expect(penstock_session_create(engine, &session) == PENSTOCK_OK, "session");
+  expect(penstock_session_create(engine, NULL, &session) == PENSTOCK_OK, "session");
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_INVALID_ARGUMENT, "weights are frozen");
   penstock_engine_free(engine); /* the session keeps what it needs */
 
@@ -144,13 +157,14 @@ static void check_engine(void) {
   expect(phase.total_ms == phase.last_ms && phase.last_ms == stats.last_phase_ms, "one run, one time");
   expect(penstock_session_get_phase_stats(session, "stop", &phase) == PENSTOCK_ERR_INVALID_ARGUMENT, "no such phase");
   int64_t count = 7;
-  uint8_t pixel[3] = {0, 0, 0};
-  expect(penstock_session_push(session, pixel, 1) == PENSTOCK_ERR_UNSUPPORTED, "push without video phases");
+  penstock_frame frame;
+  penstock_frame_init(&frame);
+  expect(penstock_session_push(session, &frame) == PENSTOCK_ERR_UNSUPPORTED, "push without video phases");
   expect(strstr(penstock_last_error(), "no video phases") != NULL, "push says why");
-  expect(penstock_session_pull(session, pixel, 1, &count) == PENSTOCK_ERR_UNSUPPORTED, "pull without video phases");
+  expect(penstock_session_pull(session, &frame) == PENSTOCK_ERR_UNSUPPORTED, "pull without video phases");
   expect(penstock_session_flush(session) == PENSTOCK_ERR_UNSUPPORTED, "flush without video phases");
-  expect(penstock_session_available(session, &count) == PENSTOCK_OK && count == 0, "nothing is available");
-  expect(penstock_session_available(session, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "available to null");
+  expect(penstock_session_poll(session, &count) == PENSTOCK_OK && count == 0, "nothing is there");
+  expect(penstock_session_poll(session, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "poll to null");
   penstock_session_free(session);
 }
 

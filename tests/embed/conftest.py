@@ -10,6 +10,8 @@ import pytest
 
 import penstock
 
+from .echo_engine import write_engine
+
 PACKAGE = Path(penstock.__file__).parent
 SOURCES = Path(__file__).parent
 STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
@@ -27,3 +29,19 @@ def compile_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         return program
 
     return compile_one
+
+
+@pytest.fixture(scope="session")
+def echo_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An engine that gives back its frames of 16x16."""
+    folder = tmp_path_factory.mktemp("echo")
+    write_engine(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def slow_echo_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with some work to do for every chunk."""
+    folder = tmp_path_factory.mktemp("slow_echo")
+    write_engine(folder, products=40)
+    return folder

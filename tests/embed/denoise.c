@@ -37,9 +37,8 @@ static int stream(penstock_engine* engine, penstock_session* session, char** arg
   int bad = 1;
   if (prompt && first && latents && out) {
     const penstock_tensor embeddings = prompt_tensor(prompt, atoi(argv[3]), atoi(argv[4]));
-    const uint64_t seed = 7;
     const size_t chunk = tensor_bytes(engine, "latents");
-    bad = failed(penstock_session_write(session, "seed", &seed, sizeof seed), "seed") ||
+    bad = failed(penstock_session_set_seed(session, 7), "seed") ||
           failed(penstock_session_set_prompt(session, &embeddings), "prompt") ||
           run_chunk(session, engine, "latents_first", "denoise_first", "x0_first", first, out);
     for (size_t at = 0; !bad && chunk && at + chunk <= latents_size; at += chunk)
@@ -63,7 +62,7 @@ int main(int argc, char** argv) {
   penstock_engine* engine = NULL;
   penstock_session* session = NULL;
   int bad = failed(penstock_engine_open(argv[1], &params, &engine), "open") ||
-            failed(penstock_session_create(engine, &session), "session") || stream(engine, session, argv);
+            failed(penstock_session_create(engine, NULL, &session), "session") || stream(engine, session, argv);
   penstock_session_free(session);
   penstock_engine_free(engine);
   return bad;

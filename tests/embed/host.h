@@ -1,4 +1,4 @@
-/* What the test hosts share: statuses as messages, whole files. */
+/* What the test hosts share: statuses as messages, whole files, tensors and frames. */
 #ifndef PENSTOCK_TESTS_HOST_H
 #define PENSTOCK_TESTS_HOST_H
 
@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int failed(penstock_status status, const char* what) {
+static inline int failed(penstock_status status, const char* what) {
   if (status == PENSTOCK_OK) return 0;
   fprintf(stderr, "host: %s: %s: %s\n", what, penstock_status_name(status), penstock_last_error());
   return 1;
 }
 
 /* The bytes of a file, to be freed; null if it cannot be read. */
-static void* read_file(const char* path, size_t* size) {
+static inline void* read_file(const char* path, size_t* size) {
   FILE* file = fopen(path, "rb");
   if (!file) return NULL;
   fseek(file, 0, SEEK_END);
@@ -30,7 +30,7 @@ static void* read_file(const char* path, size_t* size) {
 }
 
 /* Text embeddings [rows, text_dim], float32, as a tensor. */
-static penstock_tensor prompt_tensor(const void* data, int64_t rows, int64_t text_dim) {
+static inline penstock_tensor prompt_tensor(const void* data, int64_t rows, int64_t text_dim) {
   penstock_tensor embeddings;
   memset(&embeddings, 0, sizeof embeddings);
   embeddings.struct_size = sizeof embeddings;
@@ -40,6 +40,18 @@ static penstock_tensor prompt_tensor(const void* data, int64_t rows, int64_t tex
   embeddings.shape[1] = text_dim;
   embeddings.data = data;
   return embeddings;
+}
+
+/* A picture of the plan's size, without planes yet. */
+static inline penstock_frame plan_frame(const penstock_engine* engine) {
+  penstock_video_info info;
+  penstock_frame frame;
+  penstock_video_info_init(&info);
+  penstock_frame_init(&frame);
+  if (failed(penstock_engine_video_info(engine, &info), "video info")) return frame;
+  frame.width = info.width;
+  frame.height = info.height;
+  return frame;
 }
 
 #endif

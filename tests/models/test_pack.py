@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from penstock.kernels import reference_vae
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.pack import ConvKernel, Packed, PackedWeight, WeightSource, packed_weights
 from penstock.runtime.plan import PlanBuilder
 from penstock.runtime.safetensors_io import TensorInfo
+from tests.helpers import relative_l2
 
 DTYPES = {"F32": np.float32, "BF16": np.uint16, "F16": np.float16}
+TORCH_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
@@ -68,6 +72,27 @@ def test_stacked_frames_become_taps(rng: np.random.Generator, dtype: str) -> Non
     weight = pack(ConvKernel("k", taps=(1, 0)), (5, 2, 3, 7, 4), Weights(dtype, k=kernel))
     taps = np.stack([kernel[:, 4:], kernel[:, :4]], axis=1)
     assert_bits(weight, dtype, taps.transpose(0, 1, 3, 4, 2))
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (2, 5, 1), (1, 1, 3)])
+@each_dtype
+def test_a_doubled_picture_takes_four_kernels(
+    rng: np.random.Generator, dtype: str, kernel: tuple[int, int, int]
+) -> None:
+    """They make what the published kernel makes of the doubled picture (torch, float64), up to the rounding of sums."""
+    published = torch.from_numpy(rng.standard_normal((5, 4, *kernel))).to(TORCH_DTYPES[dtype])
+    bits = published.view(torch.uint16).numpy() if dtype == "BF16" else published.numpy()
+    sides = [(side + 1) // 2 for side in kernel[1:]]
+    weight = pack(ConvKernel("k", doubled=True), (20, kernel[0], *sides, 4), Weights(dtype, k=bits))
+    assert weight.dtype == "f32"
+    kernels = torch.from_numpy(weight.bytes().view(np.float32).reshape(weight.shape)).double()
+
+    clip = torch.from_numpy(rng.standard_normal((3, 4, 7, 4)))
+    doubled = torch.nn.functional.interpolate(clip.permute(3, 0, 1, 2)[None], scale_factor=(1, 2, 2), mode="nearest")
+    padding = (0, kernel[1] // 2, kernel[2] // 2)
+    expected = torch.nn.functional.conv3d(doubled, published.double(), padding=padding)[0].permute(1, 2, 3, 0)
+    actual = reference_vae.convolve(clip, kernels, None, stride=1, upsample=2, time_stride=1, interleave=1)
+    assert relative_l2(actual, expected) < 1e-7
 
 
 @each_dtype

@@ -34,6 +34,13 @@ class Layer:
         return {"stride": self.stride, "upsample": self.upsample, "time_stride": self.time_stride,
                 "interleave": self.interleave}  # fmt: skip
 
+    def weight_shape(self, inputs: int, outputs: int) -> tuple[int, ...]:
+        """A doubled picture takes four kernels over the small one; an even number of taps is right there."""
+        time, *sides = self.kernel
+        if self.upsample == 2:
+            sides = [(side + 1) // 2 for side in sides]
+        return (self.upsample**2 * self.interleave * outputs, time, *sides, inputs)
+
     def out_frames(self, frames: int) -> int:
         return frames // self.time_stride * self.interleave
 
@@ -61,7 +68,7 @@ CHANNELS = [(3, 8), (8, 3), (16, 32), (1, 1), (40, 150)]
 
 
 def normal_weight(rng: np.random.Generator, layer: Layer, channels: tuple[int, int]) -> np.ndarray:
-    weight = normal(rng, layer.interleave * channels[1], *layer.kernel, channels[0])
+    weight = normal(rng, *layer.weight_shape(*channels))
     return weight / np.float32(np.sqrt(weight[0].size))
 
 
@@ -236,7 +243,11 @@ def test_a_negative_counter_is_an_error(rng: np.random.Generator, role: str) -> 
         ({"frames": 3, "time_stride": 2}, "multiple of time_stride"),
         ({"time_stride": 3}, "must be 1 or 2"),
         ({"stride": 2}, "x"),
-        ({"x": (4, 4, 4, 2), "y": (2, 4, 4, 2), "stride": 2, "upsample": 2}, "must not both be 2"),
+        (
+            {"x": (4, 4, 4, 2), "weight": (8, 3, 3, 3, 2), "y": (2, 4, 4, 2), "stride": 2, "upsample": 2},
+            "must not both be 2",
+        ),
+        ({"y": (2, 6, 6, 2), "upsample": 2}, r"expected \[u\*u\*g\*O"),
     ],
 )
 def test_what_does_not_fit_is_an_error(rng: np.random.Generator, change: dict, message: str) -> None:

@@ -91,16 +91,19 @@ def test_a_warning_has_a_line_of_its_own(model_path: Path, tmp_path: Path, termi
     assert "penstock: warning: the prompt has 201 tokens" in re.split("[\r\n]", terminal.text)[0]
 
 
-@pytest.mark.parametrize("output", ["out.mp4", "out.rgb", "out"])
+@pytest.mark.parametrize(
+    ("output", "stop"), [("out.mp4", signal.SIGINT), ("out.mp4", signal.SIGTERM), ("out.rgb", signal.SIGINT),
+                         ("out", signal.SIGINT)]
+)  # fmt: skip
 def test_ctrl_c_keeps_what_is_done(
-    model_path: Path, tmp_path: Path, frames: bytes, terminal: Terminal, output: str
+    model_path: Path, tmp_path: Path, frames: bytes, terminal: Terminal, output: str, stop: signal.Signals
 ) -> None:
     process = start(model_path, "-", "-o", tmp_path / output, stdin=PIPE, stdout=PIPE, stderr=terminal.end)
     terminal.begin()
     process.stdin.write(frames)
     process.stdin.flush()
     terminal.read_until(r"\r5 \[")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(stop)
     terminal.read_all()
     assert (process.wait(timeout=60), process.stdout.read()) == (CTRL_C, b"")
     last = terminal.text.splitlines()[-1]
@@ -133,19 +136,21 @@ def test_ctrl_c_before_the_first_frame(model_path: Path, tmp_path: Path, termina
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_while_the_file_is_completed(
-    model_path: Path, tmp_path: Path, frames: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+    model_path: Path, tmp_path: Path, frames: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture,
+    stop: signal.Signals,
+) -> None:  # fmt: skip
     """It comes too late: the file is completed and the run has succeeded."""
     close = H264Sink.close
 
     def close_with_ctrl_c(sink: H264Sink) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), stop)
         close(sink)
 
     monkeypatch.setattr(H264Sink, "close", close_with_ctrl_c)
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(stop)
     (tmp_path / "in.rgb").write_bytes(frames)
     run_json(capsys, model_path, tmp_path / "in.rgb", "-o", tmp_path / "out.mp4")
     assert len(list(read_video(tmp_path / "out.mp4"))) == 9
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(stop) is handler

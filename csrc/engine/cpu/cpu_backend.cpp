@@ -31,18 +31,22 @@ class CpuProgram : public Program {
 
 class CpuBackend : public Backend {
  public:
-  explicit CpuBackend(int threads) : pool_(threads) {}
+  CpuBackend(int threads, const HostAllocator& allocator) : pool_(threads), allocator_(allocator) {}
 
   const char* name() const override { return "cpu"; }
   DType compute_dtype() const override { return DType::kF32; }
 
   // Pages of an anonymous mapping are zero, and unused cache costs nothing until it is touched.
   void* allocate(size_t bytes) override {
+    if (allocator_.allocate) return std::memset(allocator_.take(bytes), 0, bytes);
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) fail(PENSTOCK_ERR_OUT_OF_MEMORY, "cannot allocate ", bytes >> 20, " MiB of host memory");
     return memory;
   }
-  void release(void* memory, size_t bytes) noexcept override { munmap(memory, bytes); }
+  void release(void* memory, size_t bytes) noexcept override {
+    if (allocator_.allocate) return allocator_.give_back(memory, bytes);
+    munmap(memory, bytes);
+  }
 
   void upload(void* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
   void download(void* host, const void* device, size_t bytes) override { std::memcpy(host, device, bytes); }
@@ -54,10 +58,13 @@ class CpuBackend : public Backend {
 
  private:
   ThreadPool pool_;
+  HostAllocator allocator_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend(int threads) { return std::make_unique<CpuBackend>(threads); }
+std::unique_ptr<Backend> make_cpu_backend(int threads, const HostAllocator& allocator) {
+  return std::make_unique<CpuBackend>(threads, allocator);
+}
 
 }  // namespace penstock

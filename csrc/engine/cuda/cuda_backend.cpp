@@ -129,7 +129,10 @@ class CudaProgram : public Program {
 
 class CudaBackend : public Backend {
  public:
-  explicit CudaBackend(int number) : device_(std::make_shared<DeviceState>(number)) { device_->open(); }
+  CudaBackend(int number, const HostAllocator& allocator)
+      : device_(std::make_shared<DeviceState>(number)), allocator_(allocator) {
+    device_->open();
+  }
 
   const char* name() const override { return "cuda"; }
   DType compute_dtype() const override { return DType::kBF16; }
@@ -137,6 +140,11 @@ class CudaBackend : public Backend {
   void* allocate(size_t bytes) override {
     const Call call(*device_);
     Address memory = 0;
+    if (allocator_.allocate) {
+      void* given = allocator_.take(bytes);
+      PENSTOCK_CUDA(cuMemsetD8Async, address_of(given), 0, bytes, device_->stream.get());
+      return given;
+    }
     const Result result = find_driver().cuMemAlloc_v2(&memory, bytes);
     if (result == kOutOfMemory) {
       size_t available = 0, total = 0;
@@ -149,8 +157,9 @@ class CudaBackend : public Backend {
     return reinterpret_cast<void*>(memory);
   }
 
-  void release(void* memory, size_t) noexcept override {
+  void release(void* memory, size_t bytes) noexcept override {
     const Call call(*device_);
+    if (allocator_.allocate) return allocator_.give_back(memory, bytes);
     find_driver().cuMemFree_v2(address_of(memory));
   }
 
@@ -176,6 +185,7 @@ class CudaBackend : public Backend {
 
  private:
   std::shared_ptr<DeviceState> device_;
+  HostAllocator allocator_;
 };
 
 }  // namespace
@@ -183,9 +193,9 @@ class CudaBackend : public Backend {
 
 namespace penstock {
 
-std::shared_ptr<Backend> make_cuda_backend(int device) {
+std::shared_ptr<Backend> make_cuda_backend(int device, const HostAllocator& allocator) {
   cuda::require_driver();
-  return std::make_shared<cuda::CudaBackend>(device);
+  return std::make_shared<cuda::CudaBackend>(device, allocator);
 }
 
 }  // namespace penstock

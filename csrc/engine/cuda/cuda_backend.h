@@ -8,6 +8,6 @@
 namespace penstock {
 
 // `device`: its number. Throws PENSTOCK_ERR_UNSUPPORTED, saying why, where CUDA cannot be used.
-std::shared_ptr<Backend> make_cuda_backend(int device);
+std::shared_ptr<Backend> make_cuda_backend(int device, const HostAllocator& allocator = {});
 
 }  // namespace penstock

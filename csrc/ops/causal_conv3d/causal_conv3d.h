@@ -2,7 +2,7 @@
 //
 //   x               in   compute  [A, s P, s Q, I]       A frames, a ring if x_frame is given (engine/frames.h)
 //   x_frame         in   i64      [1]                    optional: frames seen before this call, at x's rate
-//   weight          in   compute  [g O, kt, ky, kx, I]   the published weight with its channels last
+//   weight          in   compute  [u u g O, kt, ky, kx, I]   channels last; with u = 2 four kernels, as below
 //   bias            in   compute  [g O]                  optional
 //   residual        in   compute  [D, u P, u Q, O]       optional; a ring if residual_frame is given
 //   residual_frame  in   i64      [1]                    optional, at y's rate
@@ -10,20 +10,24 @@
 //   y_frame         in   i64      [1]                    optional, at y's rate
 //   frames          T new frames of x, a multiple of d
 //   stride          s: 1 pads with zeros by (k - 1) / 2 on all sides; 2 pads at the right and the bottom only
-//   upsample        u: 2 doubles the picture (nearest) before it is padded
+//   upsample        u: 2 doubles the picture, as below
 //   time_stride     d, interleave g: as below. These four are 1 or 2, stride and upsample not both 2
 //   activation      "none" or "relu"
 //
 // Step t = 0 .. T/d - 1 reads the frames f(i) = d t + i - (kt - d) of x, i = 0 .. kt - 1, and writes the frames
 // g t + j of y, j = 0 .. g - 1. Negative frames are the halo: kt - d frames that earlier calls left in the ring, which
-// has room for T + kt - d, or zeros for a plain x. With z the doubled picture, zero outside, and a first tap at
-// r(p, k) = s p - (s == 1) (k - 1) / 2:
+// has room for T + kt - d, or zeros for a plain x. With x zero outside of the picture, places a, b = 0 .. u - 1 in a
+// block of u x u pixels, and a first tap at r(p, a, k) = s p for s = 2 and p + floor((a + 1 - k) / 2) for s = 1:
 //
-//   y[g t + j, p, q, o] = act(bias[j O + o] + residual[g t + j, p, q, o]
-//       + sum over i, v, w, c of weight[j O + o, i, v, w, c] z[f(i), r(p, ky) + v, r(q, kx) + w, c])
+//   y[g t + j, u p + a, u q + b, o] = act(bias[j O + o] + residual[g t + j, u p + a, u q + b, o]
+//       + sum over i, v, w, c of weight[((u a + b) g + j) O + o, i, v, w, c] x[f(i), r(p, a, ky) + v, r(q, b, kx) + w,
+//       c])
+//
+// A published 3x3 kernel over a picture that was doubled (nearest) is four 2x2 kernels over the picture itself, with
+// the taps added that see the same pixel (ConvKernel in runtime/pack.py): 16 products in place of 36.
 //
 // Accumulates in f32. Step state: reads the three counters. FLOPs: 2 (T/d) u^2 P Q g O kt ky kx I.
-// Bytes (elements of compute): (T + kt - d) s^2 P Q I + (T/d) g u^2 P Q O, twice with a residual, + g O kt ky kx I.
+// Bytes (elements of compute): (T + kt - d) s^2 P Q I + (T/d) g u^2 P Q O, twice with a residual, + u^2 g O kt ky kx I.
 // Tuned for I, O = 16 to 384, 3x3x3, pictures of 30x52 to 480x832. Source: spec 4.6, 4.7.
 #pragma once
 
@@ -37,7 +41,7 @@ inline const OpContract kCausalConv3d{
     {
         {"x", Access::kIn, DType::kCompute, "A s*P s*Q I"},
         {"x_frame", Access::kIn, DType::kI64, "1", true},
-        {"weight", Access::kIn, DType::kCompute, "g*O kt ky kx I"},
+        {"weight", Access::kIn, DType::kCompute, "u*u*g*O kt ky kx I"},
         {"bias", Access::kIn, DType::kCompute, "g*O", true},
         {"residual", Access::kIn, DType::kCompute, "D u*P u*Q O", true},
         {"residual_frame", Access::kIn, DType::kI64, "1", true},
@@ -57,7 +61,8 @@ inline const OpContract kCausalConv3d{
         if (symbols.at(factor) > 2) return "stride, upsample, time_stride and interleave must be 1 or 2";
       if (symbols.at("s") == 2 && symbols.at("u") == 2) return "stride and upsample must not both be 2";
       if (symbols.at("kt") < symbols.at("d")) return "the kernel must span at least time_stride frames";
-      if (symbols.at("ky") % 2 == 0 || symbols.at("kx") % 2 == 0) return "the kernel's height and width must be odd";
+      if (symbols.at("u") == 1 && (symbols.at("ky") % 2 == 0 || symbols.at("kx") % 2 == 0))
+        return "the kernel's height and width must be odd";
       return symbols.at("T") % symbols.at("d") ? "frames must be a multiple of time_stride" : "";
     },
 };

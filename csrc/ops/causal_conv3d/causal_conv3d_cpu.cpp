@@ -18,28 +18,39 @@ namespace {
 constexpr int64_t kBlockPixels = 384;  // enough to pay for packing weights
 constexpr int64_t kBlockColumns = 128;
 
-// The geometry; `double_shift` is 1 where the picture is doubled.
 struct Conv {
   int64_t height, width, channels;  // of an input frame
-  int64_t out_width, out_pixels, out_channels;
+  int64_t columns, positions;       // the first tap's positions in a row, in a picture
+  int64_t upsample, out_channels;   // a position has upsample^2 output pixels, its places
   int64_t kernel_time, kernel_height, kernel_width;
-  int64_t stride, double_shift, time_stride, groups;
+  int64_t stride, time_stride, groups;
 
   int64_t depth() const { return kernel_time * kernel_height * kernel_width * channels; }
-  int64_t pad(int64_t kernel) const { return stride == 1 ? (kernel - 1) / 2 : 0; }
+
+  // Index in an output frame of the pixel of a position.
+  int64_t out_pixel(int64_t place, int64_t position) const {
+    if (upsample == 1) return position;
+    const int64_t y = position / columns * upsample + place / upsample;
+    return (y * columns + position % columns) * upsample + place % upsample;
+  }
 };
+
+// Where the first tap of position 0 is along one side, `shift` pixels into a block of doubled ones.
+int64_t first_tap(const Conv& conv, int64_t kernel, int64_t shift) {
+  return conv.stride == 1 ? (shift + 1 - kernel) >> 1 : 0;
+}
 
 Conv conv_of(const OpArgs& args) {
   Conv conv{};
   conv.stride = args.dim("s");
-  conv.double_shift = args.dim("u") - 1;
   conv.time_stride = args.dim("d");
   conv.groups = args.dim("g");
   conv.height = args.dim("P") * conv.stride;
   conv.width = args.dim("Q") * conv.stride;
   conv.channels = args.dim("I");
-  conv.out_width = args.dim("Q") * args.dim("u");
-  conv.out_pixels = args.dim("P") * args.dim("u") * conv.out_width;
+  conv.columns = args.dim("Q");
+  conv.positions = args.dim("P") * conv.columns;
+  conv.upsample = args.dim("u");
   conv.out_channels = args.dim("O");
   conv.kernel_time = args.dim("kt");
   conv.kernel_height = args.dim("ky");
@@ -72,74 +83,108 @@ void cut_pieces(const Conv& conv, const float* const* frames, int64_t begin, int
   }
 }
 
-// What a piece sees where the first tap of the kernel is at (y, x) of the doubled picture.
+// What a piece sees where the first tap of the kernel is at (y, x).
 void gather_piece(const Conv& conv, const Piece& piece, int64_t y, int64_t x, float* target) {
-  const int64_t channels = conv.channels, shift = conv.double_shift;
+  const int64_t channels = conv.channels;
   y += piece.tap_y;
-  if (!piece.frame || y < 0 || y >= conv.height << shift) {
+  if (!piece.frame || y < 0 || y >= conv.height) {
     std::fill_n(target, piece.count, 0.0f);
     return;
   }
-  const float* row = piece.frame + (y >> shift) * conv.width * channels;
+  const float* row = piece.frame + y * conv.width * channels;
   const bool inside = x >= 0 && x + conv.kernel_width <= conv.width;
   x += piece.tap_x;
-  if (shift == 0 && inside) {
+  if (inside) {
     std::memcpy(target, row + x * channels + piece.channel, static_cast<size_t>(piece.count) * sizeof(float));
     return;
   }
   for (int64_t channel = piece.channel, left = piece.count; left > 0; channel = 0, ++x) {
     const int64_t count = std::min(left, channels - channel);
-    if (x < 0 || x >= conv.width << shift)
+    if (x < 0 || x >= conv.width)
       std::fill_n(target, count, 0.0f);
     else
-      std::memcpy(target, row + (x >> shift) * channels + channel, static_cast<size_t>(count) * sizeof(float));
+      std::memcpy(target, row + x * channels + channel, static_cast<size_t>(count) * sizeof(float));
     target += count;
     left -= count;
   }
 }
 
-// What the taps see of `pixels` output pixels from `first`, one row of a tile for each.
-void gather(const Conv& conv, const std::vector<Piece>& pieces, int64_t first, int64_t pixels, float* rows) {
-  int64_t y = first / conv.out_width, x = first % conv.out_width;
-  for (int64_t i = 0; i < pixels; ++i) {
+// One block of a convolution: pixels of one place in an output frame.
+struct Block {
+  std::vector<const float*> frames;  // the input frame of every tap in time; null for zeros
+  int64_t place, first, pixels;      // of positions
+  int64_t columns;
+  const float* weight;  // [columns, depth]
+};
+
+// What the taps see at `count` positions from `first`, one row of a tile for each.
+void gather(const Conv& conv, const std::vector<Piece>& pieces, int64_t place, int64_t first, int64_t count,
+            float* rows) {
+  const int64_t top = first_tap(conv, conv.kernel_height, place / conv.upsample);
+  const int64_t left = first_tap(conv, conv.kernel_width, place % conv.upsample);
+  int64_t y = first / conv.columns, x = first % conv.columns;
+  for (int64_t i = 0; i < count; ++i) {
     float* target = rows + i * kTileStride;
     for (const Piece& piece : pieces) {
-      gather_piece(conv, piece, y * conv.stride - conv.pad(conv.kernel_height),
-                   x * conv.stride - conv.pad(conv.kernel_width), target);
+      gather_piece(conv, piece, y * conv.stride + top, x * conv.stride + left, target);
       target += piece.count;
     }
-    if (++x == conv.out_width) x = 0, ++y;
+    if (++x == conv.columns) x = 0, ++y;
   }
 }
 
-// C[pixels, columns] = what the taps see of the pixels from `first`, times weight[columns, depth]^T.
-void convolve(const Conv& conv, const float* const* frames, int64_t first, int64_t pixels, int64_t columns,
-              const float* weight, MatrixOut c) {
+// C[pixels, columns] = what the taps see of the block's pixels, times weight[columns, depth]^T.
+void convolve(const Conv& conv, const Block& block, MatrixOut c) {
   thread_local const auto scratch = std::make_unique<Scratch>();
   const RegisterTile& tile = register_tile();
   const int64_t depth = conv.depth(), parts = (depth + kTileDepth - 1) / kTileDepth;
   const int64_t part = (depth + parts - 1) / parts;  // equal ones: a short last one would not pay
   for (int64_t begin = 0; begin < depth; begin += part) {
     const int64_t end = std::min(depth, begin + part);
-    cut_pieces(conv, frames, begin, end, scratch->pieces);
-    pack_panels(tile, columns, end - begin, {weight + begin, depth}, scratch->weights);
-    for (int64_t i = 0; i < pixels; i += tile.rows) {
-      const int64_t rows = std::min<int64_t>(tile.rows, pixels - i);
-      gather(conv, scratch->pieces, first + i, rows, scratch->rows);
-      multiply_panels(tile, rows, columns, end - begin, scratch->rows, scratch->weights,
+    cut_pieces(conv, block.frames.data(), begin, end, scratch->pieces);
+    pack_panels(tile, block.columns, end - begin, {block.weight + begin, depth}, scratch->weights);
+    for (int64_t i = 0; i < block.pixels; i += tile.rows) {
+      const int64_t rows = std::min<int64_t>(tile.rows, block.pixels - i);
+      gather(conv, scratch->pieces, block.place, block.first + i, rows, scratch->rows);
+      multiply_panels(tile, rows, block.columns, end - begin, scratch->rows, scratch->weights,
                       {c.data + i * c.stride, c.stride}, begin == 0 ? Write::kReplace : Write::kAdd);
     }
   }
 }
 
+// What is added to the sums of an output frame; null where absent.
+struct Finish {
+  const float* bias;
+  const float* residual;
+  bool relu;
+};
+
 PENSTOCK_MULTIVERSION
-void finish(int64_t count, const float* bias, const float* residual, bool relu, float* y) {
-  if (bias)
-    for (int64_t i = 0; i < count; ++i) y[i] += bias[i];
-  if (residual)
-    for (int64_t i = 0; i < count; ++i) y[i] += residual[i];
-  if (relu)
+void finish_pixel(int64_t count, const float* sums, Finish with, float* y) {
+  for (int64_t i = 0; i < count; ++i) y[i] = sums[i];
+  if (with.bias)
+    for (int64_t i = 0; i < count; ++i) y[i] += with.bias[i];
+  if (with.residual)
+    for (int64_t i = 0; i < count; ++i) y[i] += with.residual[i];
+  if (with.relu)
     for (int64_t i = 0; i < count; ++i) y[i] = y[i] < 0.0f ? 0.0f : y[i];
+}
+
+// A block of an output frame; y, bias and residual begin at its first column. Neighbouring pixels are summed where they
+// belong, those of a doubled picture beside it, since they do not lie side by side.
+void write_block(const Conv& conv, const Block& block, Finish with, float* y) {
+  thread_local std::vector<float> apart;
+  MatrixOut sums{y + block.first * conv.out_channels, conv.out_channels};
+  if (conv.upsample > 1) {
+    apart.resize(static_cast<size_t>(kBlockPixels * kBlockColumns));
+    sums = {apart.data(), kBlockColumns};
+  }
+  convolve(conv, block, sums);
+  for (int64_t i = 0; i < block.pixels; ++i) {  // while the block is in cache
+    const int64_t offset = conv.out_pixel(block.place, block.first + i) * conv.out_channels;
+    const Finish pixel{with.bias, with.residual ? with.residual + offset : nullptr, with.relu};
+    finish_pixel(block.columns, sums.data + i * sums.stride, pixel, y + offset);
+  }
 }
 
 }  // namespace
@@ -156,21 +201,22 @@ void causal_conv3d_cpu(const OpArgs& args, ThreadPool& pool) {
   const bool relu = args.choice("activation") == "relu";
 
   const int64_t column_blocks = (width + kBlockColumns - 1) / kBlockColumns;
-  const int64_t pixel_blocks = (conv.out_pixels + kBlockPixels - 1) / kBlockPixels;
-  pool.for_each(out_frames * pixel_blocks * column_blocks, [&](int64_t task) {
-    const int64_t frame = task / (pixel_blocks * column_blocks), step = frame / conv.groups;
-    const int64_t first = task / column_blocks % pixel_blocks * kBlockPixels;
-    const int64_t column = task % column_blocks * kBlockColumns, channel = frame % conv.groups * width + column;
-    const int64_t pixels = std::min(kBlockPixels, conv.out_pixels - first);
-    const int64_t columns = std::min(kBlockColumns, width - column);
-    std::vector<const float*> frames;
+  const int64_t pixel_blocks = (conv.positions + kBlockPixels - 1) / kBlockPixels;
+  const int64_t places = conv.upsample * conv.upsample, frame_blocks = pixel_blocks * places * column_blocks;
+  pool.for_each(out_frames * frame_blocks, [&](int64_t task) {
+    const int64_t frame = task / frame_blocks, step = frame / conv.groups, group = frame % conv.groups;
+    const int64_t column = task % column_blocks * kBlockColumns;
+    Block block{};
+    block.place = task / column_blocks % places;
+    block.first = task / (column_blocks * places) % pixel_blocks * kBlockPixels;
+    block.pixels = std::min(kBlockPixels, conv.positions - block.first);
+    block.columns = std::min(kBlockColumns, width - column);
+    block.weight = weight + ((block.place * conv.groups + group) * width + column) * conv.depth();
     for (int64_t i = 0; i < conv.kernel_time; ++i)
-      frames.push_back(x.frame(conv.time_stride * (step + 1) + i - conv.kernel_time));
-    float* block = y.frame(frame) + first * width + column;
-    convolve(conv, frames.data(), first, pixels, columns, weight + channel * conv.depth(), {block, width});
-    const float* added = residual.base ? residual.frame(frame) + first * width + column : nullptr;
-    for (int64_t i = 0; i < pixels; ++i)  // while the block is in cache
-      finish(columns, bias ? bias + channel : nullptr, added ? added + i * width : nullptr, relu, block + i * width);
+      block.frames.push_back(x.frame(conv.time_stride * (step + 1) + i - conv.kernel_time));
+    const Finish with{bias ? bias + group * width + column : nullptr,
+                      residual.base ? residual.frame(frame) + column : nullptr, relu};
+    write_block(conv, block, with, y.frame(frame) + column);
   });
 }
 

@@ -19,7 +19,6 @@ cuda::Numbers tile(int64_t inputs, int64_t outputs) {
 
 void causal_conv3d_cuda(const OpArgs& args, cuda::Launcher& launcher) {
   const TensorView& x = args.tensor("x");
-  const TensorView& y = args.tensor("y");
   const int64_t inputs = args.dim("I"), outputs = args.dim("O"), interleave = args.dim("g");
   cuda::Launch launch = launcher.kernel("causal_conv3d", tile(inputs, outputs));
   for (const char* role : {"x", "x_frame", "weight", "bias", "residual", "residual_frame", "y", "y_frame"})
@@ -29,12 +28,12 @@ void causal_conv3d_cuda(const OpArgs& args, cuda::Launcher& launcher) {
   cuda::add_ring_sizes(launch, args, "y", "y_frame");
   launch.integer(x.shape[1]).integer(x.shape[2]).integer(inputs).integer(outputs);
   for (const char* symbol : {"kt", "ky", "kx", "s"}) launch.integer(args.dim(symbol));
-  launch.integer(args.dim("u") - 1).integer(args.dim("d")).integer(interleave);
+  launch.integer(args.dim("u")).integer(args.dim("d")).integer(interleave);
   launch.integer(args.has("bias")).integer(args.has("residual")).integer(args.choice("activation") == "relu");
   const int64_t columns = launch.constant("BLOCK_N") * (launch.constant("HALF") ? 3 : 2) / 2;
   const int64_t blocks =
-      cuda::ceil_div(y.shape[1] * y.shape[2], launch.constant("BLOCK_M")) * cuda::ceil_div(outputs, columns);
-  launch.run({blocks, args.dim("T") / args.dim("d") * interleave});
+      cuda::ceil_div(args.dim("P") * args.dim("Q"), launch.constant("BLOCK_M")) * cuda::ceil_div(outputs, columns);
+  launch.run({blocks * args.dim("u") * args.dim("u"), args.dim("T") / args.dim("d") * interleave});
 }
 
 }  // namespace penstock::ops

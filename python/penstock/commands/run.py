@@ -32,6 +32,7 @@ HELP = "turn a video into another one by a prompt"
 DEFAULT_FRAMES = 81  # of text-to-video: 5 seconds
 DEFAULT_FPS = 16  # of the Wan models
 _SAME_RATE = 1e-3  # frames a second
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXAMPLES = """examples:
   penstock run in.mp4 --prompt "a watercolour" -o out.mp4 --model wan-1.3b
   penstock run frames/ --prompt "a watercolour" -o out/ --fps 24 --size 240x416 --fit crop
@@ -153,7 +154,7 @@ def _frame_rate(options: argparse.Namespace, info: VideoInfo | None) -> Fraction
 def _open_output(options: argparse.Namespace, config: Config, info: VideoInfo | None) -> Iterator[VideoWriter]:
     """The writer of the output. It is opened before the model: a bad path shall not cost the time to load one.
 
-    Ctrl-C completes the file too, and then goes on with a line of what is in it.
+    Ctrl-C or a request to terminate completes the file too, and then goes on with a line of what is in it.
     """
     from penstock.video import VideoWriter
 
@@ -171,19 +172,23 @@ def _open_output(options: argparse.Namespace, config: Config, info: VideoInfo | 
 
 @contextmanager
 def _completed(writer: VideoWriter) -> Iterator[None]:
-    """`with writer`, but no Ctrl-C, not even a second one, cuts the completing of the file short: all would be lost."""
+    """`with writer`, which SIGINT and SIGTERM end; but none of them, not even a second one, cuts the completing of the
+    file short: all would be lost."""
     if threading.current_thread() is not threading.main_thread():  # only there signals can come and be set
         with writer:
             yield
         return
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ExitStack() as stack:
             stack.enter_context(writer)
-            stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # called before the writer closes
+            for number in _STOP_SIGNALS:
+                stack.callback(signal.signal, number, signal.SIG_IGN)  # called before the writer closes
             yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _open_session(options: argparse.Namespace, config: Config) -> tuple[Session, float]:

@@ -1,0 +1,211 @@
+"""Measures ops: every implementation that the machine can run, beside the libraries, on the same values.
+
+The rows have the schema of ``results.py``. Before anything is timed, the outputs of all variants are compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from penstock.runtime.engine import query_system
+from penstock.runtime.errors import PenstockError
+
+from .cost import COMPUTE_BYTES, Call, Cost, Peaks, op_cost
+from .libraries import torch, why_missing
+from .op_benchmark import GPU_ONLY, LIBRARY, OpBenchmark, random_arrays
+from .peaks import MeasuredPeaks
+from .shapes import Shape
+from .timing import Measure, Variant, measure_interleaved
+from .variants import EngineVariant, Rotation, Target, TorchData, TorchVariant, launching
+
+_SECONDS = {"cpu": 0.3, "cuda": 0.15}  # per call, for all variants together
+OURS = ("cpu", "triton", "cuda", "library")
+
+
+@dataclass
+class Skipped:
+    """What was not measured, and why; each once."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, what: str, why: str) -> None:
+        self.reasons.setdefault(what, why)
+
+
+def engine_name(op: str, device: str) -> str:
+    """What the engine's implementation is called: of the device, ``library`` is cuBLASLt, ``cuda`` all kernels."""
+    return "cpu" if device == "cpu" else "library" if op == "gemm" else "cuda"
+
+
+def default_device() -> str:
+    return "cuda" if query_system()["cuda_device_count"] else "cpu"
+
+
+def check_device(device: str) -> str:
+    """The device that ``auto`` stands for; PenstockError where the one that is asked for is not here."""
+    found = default_device()
+    if device == "cuda" and found != "cuda":
+        raise PenstockError(f"device cuda: {query_system()['cuda_problem'] or 'no NVIDIA device'}")
+    return found if device == "auto" else device
+
+
+class CallBenchmark:
+    """One call of an op with its variants, checked against each other, ready to be timed."""
+
+    def __init__(self, benchmark: OpBenchmark, call: Call, target: Target, peaks: Peaks, skipped: Skipped):
+        self.benchmark, self.call, self.target, self.skipped = benchmark, call, target, skipped
+        self.cost: Cost = op_cost(call)
+        self.rotation = Rotation.of(self.cost, call, peaks, target.device)
+        self.floor = peaks.floor_seconds(self.cost)
+        self.variants: dict[str, Variant] = {}
+        self.errors: dict[str, float] = {}
+        self._results: dict[str, dict[str, np.ndarray]] = {}
+        self._build()
+        self._check()
+
+    def _build(self) -> None:
+        call, target, values = self.call, self.target, random_arrays(self.benchmark, self.call)
+        name = engine_name(call.op, target.device)
+        self._add(name, lambda: EngineVariant(call, values, target, self.rotation), lambda made: made.result())
+        if why := why_missing("torch", target.device):
+            self.skipped.add("all libraries", why)
+            return
+        data = TorchData(call, values, target, self.rotation.sets)
+        output = first_output(call)
+        for name, prepare in self._prepares():
+            self._add(name, lambda prepare=prepare: TorchVariant(prepare, data, self.rotation),
+                      lambda made: made.result(output))  # fmt: skip
+
+    def _prepares(self) -> Iterator[tuple[str, Callable[[dict[str, Any]], Callable[[], Any]]]]:
+        """Every implementation in torch that can run here, by name; the others are noted as skipped."""
+        if not self.target.is_cuda:
+            self.skipped.add("triton, cuda, library", "they need an NVIDIA device")
+        elif why := why_missing("triton", self.target.device):
+            self.skipped.add("triton", why)
+        elif self.call.op != "gemm":  # which is cuBLASLt alone
+            yield "triton", launching(self.call)
+        for name, baseline in self.benchmark.baselines.items():
+            why = why_missing(LIBRARY.get(name, "torch"), self.target.device)
+            if name in GPU_ONLY and not self.target.is_cuda:
+                why = "it needs an NVIDIA device"
+            if why:
+                self.skipped.add(name, why)
+                continue
+            yield name, lambda tensors, run=baseline: run(**self.call.attributes | tensors)
+
+    def _add(self, name: str, make: Callable[[], Any], result: Callable[[Any], dict[str, np.ndarray]]) -> None:
+        """A variant, unless it fails: what a library does not support must not end the run."""
+        try:
+            made = make()
+            if self.benchmark.tolerance is not None:
+                self._results[name] = result(made)
+        except (PenstockError, RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+            self.skipped.add(f"{name} of {self.call.op} {label(self.call)}", str(error).splitlines()[0][:200])
+            return
+        self.variants[name] = made
+
+    def _check(self) -> None:
+        """Relative L2 of every variant's outputs against the first baseline's; what differs is not timed."""
+        yardstick = next((name for name in self.benchmark.baselines if name in self._results), None)
+        if yardstick is None:
+            return
+        limit = self.benchmark.tolerance[self.target.is_cuda]
+        for name, result in self._results.items():
+            expected = self._results[yardstick]
+            self.errors[name] = max(difference(result[role], expected[role]) for role in expected if role in result)
+            if not self.errors[name] <= limit:
+                del self.variants[name]
+                self.skipped.add(
+                    f"{name} of {self.call.op} {label(self.call)}",
+                    f"wrong: relative L2 {self.errors[name]:.1e} from {yardstick}, at most {limit:.0e}",
+                )
+        self._results.clear()
+
+    def measure(self, seconds: float) -> dict[str, Measure]:
+        return measure_interleaved(self.variants, seconds)
+
+
+def difference(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Relative L2; of a ring, the frames that were written: they are its first."""
+    actual = actual.reshape(-1)[: expected.size].astype(np.float64)
+    expected = expected.reshape(-1).astype(np.float64)
+    return float(np.linalg.norm(actual - expected) / (np.linalg.norm(expected) or 1.0))
+
+
+def first_output(call: Call) -> str:
+    return next(role for roles in (call.outputs, call.updates) for role in call.shapes if role in roles)
+
+
+_UNSAID = {"stride": 1, "upsample": 1, "time_stride": 1, "interleave": 1, "activation": "none", "clamp": "none"}
+_SAID = (*_UNSAID, "norm", "range", "advance", "phase", "count", "skip")
+_OPTIONAL = ("residual", "gate", "x_frame", "y_frame", "mean", "noise")
+
+
+def label(call: Call) -> str:
+    """A call in short: the shapes of its first input and first output, and what tells it from others of its op."""
+    inputs = [role for role in call.shapes if role not in call.outputs]
+    roles = dict.fromkeys((inputs[0], first_output(call)))
+    words = ["->".join("x".join(map(str, call.shapes[role])) for role in roles)]
+    if call.op == "causal_conv3d":
+        words.append("kernel=" + "x".join(map(str, call.shapes["weight"][1:4])))
+    words += [f"{name}={value}" for name, value in call.attributes.items()
+              if name in _SAID and value != _UNSAID.get(name)]  # fmt: skip
+    words += [f"+{role}" for role in _OPTIONAL if role in call.shapes]
+    return " ".join(words)
+
+
+def costly_calls(calls: Sequence[tuple[Call, int]], peaks: Peaks, most: int | None) -> list[tuple[Call, int]]:
+    """The calls that take longest in all, at their floors; ``most`` None: all of them."""
+    ranked = sorted(calls, key=lambda entry: -entry[1] * peaks.floor_seconds(op_cost(entry[0])))
+    return ranked[:most]
+
+
+def measure_op(
+    benchmark: OpBenchmark, shape: Shape, target: Target, peaks: MeasuredPeaks, skipped: Skipped,
+    most: int | None = None, seconds: float | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of one op at one shape: one for each of the ``most`` costliest calls and each implementation."""
+    calls = shape.calls(benchmark.op, benchmark.settings, COMPUTE_BYTES[target.device])
+    if not calls:
+        skipped.add(f"{benchmark.op} {shape.name}", "the plan has no such op")
+        return []
+    rows: list[dict[str, Any]] = []
+    for call, count in costly_calls(calls, peaks.for_floors, most):
+        made = CallBenchmark(benchmark, call, target, peaks.for_floors, skipped)
+        for name, measure in made.measure(_SECONDS[target.device] if seconds is None else seconds).items():
+            rows.append(_row(made, shape, name, count, measure))
+        del made
+        if target.is_cuda and torch is not None:
+            torch.cuda.empty_cache()
+    return rows
+
+
+def _row(made: CallBenchmark, shape: Shape, name: str, count: int, seconds: Measure) -> dict[str, Any]:
+    call, cost = made.call, made.cost
+    labels = {"op": call.op, "shape": shape.name, "call": label(call), "implementation": name}
+    return {
+        "id": "/".join(labels.values()), "kind": "op", **labels, "ours": name in OURS, "count": count,
+        "flops": cost.flops, "matrix_flops": cost.matrix_flops, "bytes": cost.nbytes, "floor_us": 1e6 * made.floor,
+        "relative_l2": made.errors.get(name), "repeats": made.rotation.repeats,
+        "metrics": {"us": seconds.scaled(1e6).to_json()},
+    }  # fmt: skip
+
+
+def measure_set(
+    jobs: Sequence[tuple[OpBenchmark, Shape]], target: Target, peaks: MeasuredPeaks, skipped: Skipped,
+    most: int | None, seconds: float | None, tell: Callable[[str], None] = lambda line: None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of many ops, in order; after ``seconds`` no new one is begun, and those left are named in ``skipped``."""
+    begin, rows = time.perf_counter(), []
+    for benchmark, shape in jobs:
+        if seconds is not None and time.perf_counter() - begin > seconds:
+            skipped.add(f"{benchmark.op} {shape.name}", f"no time left of {seconds:.0f} s")
+            continue
+        tell(f"{benchmark.op} {shape.name}")
+        rows += measure_op(benchmark, shape, target, peaks, skipped, most)
+    return rows

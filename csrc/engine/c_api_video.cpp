@@ -1,0 +1,68 @@
+// The C ABI: frames into and out of a session.
+#include "engine/c_api.h"
+
+using namespace penstock;
+
+namespace {
+
+penstock_frame read_frame(const penstock_frame* given) {
+  return read_struct(given, sized_struct<penstock_frame>(), "frame");
+}
+
+// A call that can come to nothing within its time.
+template <typename Body>
+penstock_status guarded_wait(Body&& body) {
+  bool ready = false;
+  const penstock_status status = guarded([&] { ready = body(); });
+  return status == PENSTOCK_OK && !ready ? PENSTOCK_NOT_READY : status;
+}
+
+}  // namespace
+
+extern "C" {
+
+void penstock_frame_init(penstock_frame* frame) {
+  if (frame) *frame = sized_struct<penstock_frame>();
+}
+
+penstock_status penstock_session_push(penstock_session* session, const penstock_frame* frame) {
+  return guarded([&] { require(session, "session").push(read_frame(frame)); });
+}
+
+penstock_status penstock_session_generate(penstock_session* session, int64_t chunks) {
+  return guarded([&] { require(session, "session").generate(chunks); });
+}
+
+penstock_status penstock_session_flush(penstock_session* session) {
+  return guarded([&] { require(session, "session").flush(); });
+}
+
+penstock_status penstock_session_submit(penstock_session* session, const penstock_frame* frame, int64_t timeout_ms) {
+  return guarded_wait([&] { return require(session, "session").submit(read_frame(frame), timeout_ms); });
+}
+
+penstock_status penstock_session_submit_end(penstock_session* session) {
+  return guarded([&] { require(session, "session").submit_end(); });
+}
+
+penstock_status penstock_session_wait(penstock_session* session, int64_t timeout_ms, int64_t* frames) {
+  return guarded_wait([&] { return require(session, "session").wait(timeout_ms, require(frames, "frames")); });
+}
+
+penstock_status penstock_session_poll(penstock_session* session, int64_t* frames) {
+  return guarded([&] {
+    require(frames, "frames") = 0;
+    *frames = require(session, "session").available();
+  });
+}
+
+penstock_status penstock_session_pull(penstock_session* session, penstock_frame* frame) {
+  return guarded_wait([&] {
+    penstock_frame picture = read_frame(frame);
+    if (!require(session, "session").pull(picture)) return false;
+    write_struct(frame, picture, "frame");
+    return true;
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,63 @@
+"""Writes an engine directory whose video phases give back the frames that they take: what a host gets is known exactly.
+
+usage: echo_engine.py DIRECTORY [HEIGHT WIDTH [PRODUCTS]]
+
+The phase denoise multiplies PRODUCTS times two matrices of 256x256, so that a chunk takes some time. prompt.safetensors
+is there too, and lands in the tensor prompt_embeddings.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from penstock.runtime.build import PLAN_FILE, WEIGHTS_FILE
+from penstock.runtime.plan import Plan, PlanBuilder
+from penstock.runtime.prompt import PROMPT_FILE, Prompt, write_prompt
+from penstock.runtime.safetensors_io import TensorInfo, write_safetensors
+
+SIDE = 256  # of the matrices
+PROMPT = np.arange(24, dtype=np.float32).reshape(3, 8)
+
+
+def echo_plan(height: int, width: int, products: int) -> Plan:
+    plan = PlanBuilder("echo", {})
+    plan.step("seed", "u64", (1,))
+    plan.step("noise_scale", "f32", (1,), (0.7,))
+    prompt = plan.input("prompt_embeddings", (4, 8), "compute")
+    plan.step("prompt_length", "i32", (1,))
+    scale = plan.weight("scale", (8,), None)
+    weight = plan.weight("weight", (SIDE, SIDE), None)
+    matrix, product = plan.state("matrix", (SIDE, SIDE)), plan.state("product", (SIDE, SIDE))
+    with plan.phase("set_prompt"):
+        plan.op("rms_norm", {"x": prompt, "weight": scale}, {"y": plan.output("normed", (4, 8), "compute")}, eps=1e-6)
+    plan.output("x0", (1, 1))
+    for suffix, count in (("_first", 5), ("", 4)):
+        frames = plan.input(f"frames{suffix}", (count, height, width, 3), "u8")
+        values = plan.state(f"values{suffix}", (count, height, width, 3))
+        video = plan.output(f"video{suffix}", (count, height, width, 3), "u8")
+        with plan.phase(f"encode{suffix}"):
+            plan.op("frames_to_tensor", {"frames": frames}, {"y": values}, range="unit")
+        with plan.phase(f"denoise{suffix}"):
+            for _ in range(products):
+                plan.op("gemm", {"x": matrix, "weight": weight}, {"y": product}, activation="none")
+        with plan.phase(f"decode{suffix}"):
+            plan.op("tensor_to_frames", {"x": values}, {"frames": video}, frames=count, skip=0, range="unit")
+    return plan.finish()
+
+
+def write_engine(directory: Path, height: int = 16, width: int = 16, products: int = 1) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    plan = echo_plan(height, width, products)
+    plan.validate()
+    (directory / PLAN_FILE).write_text(plan.to_json())
+    infos = [TensorInfo.of("scale", "F32", (8,)), TensorInfo.of("weight", "F32", (SIDE, SIDE))]
+    ones = np.ones(SIDE * SIDE, np.float32)
+    write_safetensors(directory / WEIGHTS_FILE, infos, lambda info: [ones[: info.nbytes // 4].view(np.uint8)])
+    write_prompt(directory / PROMPT_FILE, Prompt(PROMPT, "a prompt", "test", len(PROMPT)), "F32")
+
+
+if __name__ == "__main__":
+    write_engine(Path(sys.argv[1]), *map(int, sys.argv[2:]))
