@@ -99,9 +99,12 @@ def check_lengths(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, cas
 def open_session(case: Case) -> Session:
     plan = PlanBuilder("attention", {})
     q_shape = (case.slots * case.queries, case.heads * HEAD_DIM)
-    inputs = {"q": plan.input("q", q_shape), "ring_length": plan.input("ring_length", (case.slots,), dtype="i32")}
-    inputs |= {role: plan.input(role, case.cache_shape) for role in ("k_cache", "v_cache")}
-    outputs = {"out": plan.output("out", q_shape)}
+    inputs = {
+        "q": plan.input("q", q_shape, dtype="compute"),
+        "ring_length": plan.input("ring_length", (case.slots,), dtype="i32"),
+    }
+    inputs |= {role: plan.input(role, case.cache_shape, dtype="compute") for role in ("k_cache", "v_cache")}
+    outputs = {"out": plan.output("out", q_shape, dtype="compute")}
     with plan.phase("run"):
         plan.op("rolling_attention", inputs, outputs, frame_tokens=case.frame_tokens)
     return Engine.create(plan.finish(), [], device="cuda").session()

@@ -117,7 +117,8 @@ typedef struct penstock_system_info {
   char cuda_problem[160];     /* why CUDA cannot be used here; empty if it can */
   char blas[64];              /* CPU matrix product, for instance "OpenBLAS 0.3.21" or "plain" */
   char compiler[64];
-  int32_t cpu_threads; /* threads that the CPU backend uses by default */
+  int32_t cpu_threads;      /* threads that the CPU backend uses by default */
+  int32_t has_cuda_sources; /* 1 if its kernels in CUDA C++ were compiled as well, which needs nvcc */
 } penstock_system_info;
 
 /* [any thread] */
@@ -152,8 +153,9 @@ typedef void (*penstock_log_callback)(penstock_log_level level, const char* mess
 /* A host's own memory for what an engine and its sessions keep on their device (weights, states, scratch): host memory
  * on the CPU backend, device memory (a CUdeviceptr as a pointer, in the device's primary context, which is current) on
  * CUDA. `allocate` returns null to refuse, which becomes PENSTOCK_ERR_OUT_OF_MEMORY; the memory need not be zeroed.
- * They are called on the threads that create and free engines and sessions, perhaps on several at once, and must not call
- * penstock. A CUDA release must wait for the device, as cuMemFree does. Small bookkeeping and frames that wait in queues are not theirs. */
+ * They are called on the threads that create and free engines and sessions, perhaps on several at once, and must not
+ * call penstock. A CUDA release must wait for the device, as cuMemFree does. Small bookkeeping and frames that wait in
+ * queues are not theirs. */
 typedef void* (*penstock_allocate_callback)(size_t bytes, size_t alignment, void* user);
 typedef void (*penstock_release_callback)(void* memory, size_t bytes, void* user);
 
