@@ -38,9 +38,7 @@ def _version(package: str) -> str | None:
 def _describe_cuda(system: dict[str, Any]) -> str:
     if not system["has_cuda_backend"]:
         return "no, not in this build"
-    return (
-        "yes" if system["has_cuda_sources"] else "yes, but without the kernels in CUDA C++: it was built without nvcc"
-    )
+    return "yes" if system["has_cuda_sources"] else "yes, without the kernels in CUDA C++: built without nvcc"
 
 
 def run(options: argparse.Namespace) -> None:
