@@ -4,16 +4,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CPP_SOURCES := $(shell git ls-files --cached --others --exclude-standard 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/*.c' 'tests/*.cpp' 'tests/*.h' 'examples/*.c' 'examples/*.cpp')
 
-.PHONY: help demo test lint format fuzz bench wheel gpu clean
+.PHONY: help demo test lint format fuzz bench report wheel gpu clean
 
 help:
 	@echo "make demo    set up .venv, build, turn a generated clip into another video with the tiny model (CPU)"
 	@echo "make test    set up .venv, build, run the tests"
 	@echo "make lint    ruff and clang-format, as CI checks them (make format applies them)"
 	@echo "make fuzz    fuzz the plan and safetensors readers for a minute (needs clang++)"
-	@echo "make bench   CPU benchmark: DiT forward of the tiny preset against eager torch"
+	@echo "make bench   benchmarks on this machine: ops and streams against floors and libraries, the DiT against torch"
 	@echo "make wheel   build dist/penstock-*.whl"
-	@echo "make gpu     build, test the kernels and streams on an NVIDIA GPU, measure the whole stream"
+	@echo "make gpu     build, test the kernels and streams on an NVIDIA GPU, measure ops and streams"
+	@echo "make report  tables and charts of docs/performance.md from benchmarks/results"
 
 # torch comes first and pinned: a looser request can pull gigabytes of CUDA packages.
 $(VENV)/.setup: constraints.txt pyproject.toml
@@ -48,7 +49,12 @@ fuzz: $(VENV)/.build
 	bash tests/fuzz/run.sh 25 build/fuzz/small_plan.json
 
 bench: $(VENV)/.build
-	$(BIN)/python -m pytest benchmarks/dit_forward.py -s
+	$(BIN)/penstock bench --json build/ops.json
+	$(BIN)/penstock bench e2e --json build/end_to_end.json
+	$(BIN)/python -m pytest benchmarks/suite/test_dit_forward.py -s
+
+report: $(VENV)/.build
+	$(BIN)/python -m penstock.benchmarks.report
 
 wheel: $(VENV)/.setup
 	$(BIN)/pip wheel -q -c constraints.txt --no-build-isolation --no-deps -w dist .
@@ -58,7 +64,8 @@ gpu:
 	$(PYTHON) -m pip install -q --no-build-isolation --no-deps -e .
 	$(PYTHON) -m penstock doctor
 	$(PYTHON) -m pytest tests/gpu tests/kernels -rs -p no:cacheprovider
-	$(PYTHON) -m benchmarks.end_to_end --device cuda --seconds 240
+	$(PYTHON) -m penstock bench --device cuda --passes 1 --seconds 100 --json benchmarks/results/ops_cuda.json
+	$(PYTHON) -m penstock bench e2e --device cuda --passes 1 --seconds 100 --json benchmarks/results/end_to_end_cuda.json
 
 clean:
 	rm -rf build dist $(VENV) python/penstock/lib python/penstock/include python/penstock/*.so

@@ -1,112 +1,226 @@
 """The whole stream, frames in to frames out, with random weights of real shapes.
 
-    python -m benchmarks.end_to_end [--model wan2.1-t2v-1.3b] [--device auto] [--seconds 480] [--quick]
+Streams are named MODEL-HEIGHTxWIDTH-STEPS, then what is not the default: the mode (``sequential``, ``per_step``), the
+autoencoders (``taehv``: the decoder, or ``taehv_both``), the cache (``published``); or ``t2v``, text-to-video. A row's
+metrics:
 
-One row per size, number of steps and decoder: frames a second, milliseconds of each phase, the time from the fifth
-frame to the first output, the spread of the chunks' times, and memory. Rows go to
-benchmarks/results/end_to_end_DEVICE.json as they are measured; configurations that the time is too short for are named.
+    fps                  finished frames a second in steady state, host to host
+    encode_ms, ...       of each phase, as the device timed it
+    chunk_p50_ms, ...    from frames in to frames out on the host: median, 95th and 99th percentile
+    jitter_ms            p99 - p50
+    load_s               plan, weights (random ones, made here), engine, session and prompt
+    first_frames_s       from the fifth frame to the first frame out, right after that
+    cold_start_s         the two together
+    memory_bytes         of the device, or resident on the CPU, that the stream takes: all of it lives until the end
+
+``floor_ms`` has the floor of each phase.
 """
 
 from __future__ import annotations
 
-import argparse
+import gc
+import resource
 import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.random_weights import random_weights
-from benchmarks.record import record
 from penstock.runtime.config import Config
 from penstock.runtime.engine import Engine, Session
-from penstock.runtime.model import PRESETS, ModelSpec, preset
+from penstock.runtime.errors import PenstockError
+from penstock.runtime.model import preset
 from penstock.runtime.models.video_stream import stream_plan
+from penstock.runtime.plan import Plan
+from penstock.runtime.vae_spec import FRAMES_PER_LATENT
 from penstock.video.synthetic import generate_clip
 
-# (size, steps, decoder), the most important first; published frames a second on one H100 (spec 7.3).
-CONFIGURATIONS = [((h, w), steps, decoder) for decoder in ("wan", "taehv") for steps in (2, 4, 1)
-                  for h, w in ((480, 832), (512, 512))]  # fmt: skip
-PUBLISHED = {(480, 1): 20.47, (480, 2): 17.97, (480, 4): 13.95, (512, 1): 26.21, (512, 2): 24.02, (512, 4): 19.43}
-WARM_CHUNKS, CHUNKS = 10, 30  # the cache is full, and then the measured ones
+from .cost import COMPUTE_BYTES, Peaks, phase_costs
+from .libraries import torch, why_missing
+from .peaks import MeasuredPeaks
+from .random_weights import random_weights
+from .results import Results, run_set
+from .run_ops import Skipped
+from .shapes import MODELS, SIZES, SLOTS, TINY_SIZES
+from .timing import Measure
+from .variants import Target
+
 PROMPT_ROWS = 32
+_WARM = {"cpu": 5, "cuda": 10}  # chunks until the rolling cache is full and clocks are up
+_CHUNKS = {"cpu": 10, "cuda": 40}
+_BLOCKS = 10  # of chunks, whose frame rates show the noise of the whole
+_MODES = {"": {}, "-sequential": {"mode": "sequential"}, "-per_step": {"mode": "sequential", "history": "per_step"}}
+_CODERS = {"": {}, "-taehv": {"decoder": "taehv"},
+           "-taehv_both": {"encoder": "taehv", "decoder": "taehv", "latent_norm": "normalized"}}  # fmt: skip
+_CACHES = {"": {}, "-published": {"cache_policy": "streamdiffusionv2"}}
+
+# The most important first: the time may not be enough for all.
+STANDARD = {
+    "cuda": ("1.3b-480x832-2", "1.3b-480x832-2-taehv", "1.3b-512x512-2", "1.3b-480x832-4", "14b-480x832-2",
+             "1.3b-480x832-1", "1.3b-512x512-4", "1.3b-480x832-2-sequential", "1.3b-480x832-2-taehv_both",
+             "1.3b-512x512-1", "1.3b-480x832-2-published", "14b-480x832-4", "1.3b-720x1280-2", "1.3b-480x832-4-t2v"),
+    "cpu": ("tiny-64x96-2", "tiny-64x96-2-taehv", "tiny-64x96-2-sequential", "tiny-64x96-4-t2v"),
+}  # fmt: skip
 
 
-def measure(model: ModelSpec, config: Config, device: str, chunks: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Stream:
+    """A named stream: a model and a configuration."""
+
+    name: str
+    model: str
+    config: Config
+
+    @property
+    def phases(self) -> list[str]:
+        """Those that every chunk runs."""
+        return [phase for phase in self.config.phases if phase in ("encode", "denoise", "decode")]
+
+
+def _streams() -> dict[str, Stream]:
+    found = {}
+    for model, name in MODELS.items():
+        for (height, width), steps in product(TINY_SIZES if model == "tiny" else SIZES, SLOTS):
+            base = f"{model}-{height}x{width}-{steps}"
+            for parts in product(_MODES.items(), _CODERS.items(), _CACHES.items()):
+                suffix = "".join(part for part, _ in parts)
+                fields: dict[str, Any] = {key: value for _, settings in parts for key, value in settings.items()}
+                found[base + suffix] = Stream(base + suffix, name, Config(height, width, steps=steps, **fields))
+            config = Config.text_to_video(height=height, width=width, steps=steps)
+            found[f"{base}-t2v"] = Stream(f"{base}-t2v", name, config)
+    return found
+
+
+STREAMS = _streams()
+
+
+def find_stream(name: str) -> Stream:
+    """The stream of that name; PenstockError that says how names are made where there is none."""
+    if name not in STREAMS:
+        suffixes = "[-sequential|-per_step][-taehv|-taehv_both][-published], or -t2v"
+        known = ", ".join(dict.fromkeys(stream.rsplit("-", 1)[0] for stream in STREAMS if stream.count("-") == 2))
+        raise PenstockError(f"shape: expected one of {known}, then -STEPS (1 to 4){suffixes}; got {name!r:.80}")
+    return STREAMS[name]
+
+
+def measure_streams(
+    target: Target, names: Sequence[str], passes: int, seconds: float | None, notes: Sequence[str],
+    tell: Callable[[str], None] = lambda line: None,
+) -> Results:  # fmt: skip
+    """Every stream, in order; after ``seconds`` of a pass no new one is begun, and those left are named."""
+    streams = [find_stream(name) for name in names or STANDARD[target.device]]
+
+    def one_pass(peaks: MeasuredPeaks) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        begin, rows, skipped = time.perf_counter(), [], Skipped()
+        for stream in streams:
+            if seconds is not None and time.perf_counter() - begin > seconds:
+                skipped.add(stream.name, f"no time left of {seconds:.0f} s")
+                continue
+            tell(stream.name)
+            try:
+                rows.append(measure_stream(stream, target, peaks.for_floors))
+            except PenstockError as error:  # too large for this device, say
+                skipped.add(stream.name, str(error).splitlines()[0])
+            gc.collect()
+        return rows, skipped.reasons
+
+    return run_set("end_to_end", target, passes, one_pass, notes)
+
+
+def measure_stream(stream: Stream, target: Target, peaks: Peaks) -> dict[str, Any]:
+    """One row, in one pass."""
+    config, model = stream.config, preset(stream.model)
+    used_before = _memory_used(target)
     start = time.perf_counter()
     plan = stream_plan(model, config)
-    engine = Engine.create(plan, random_weights(plan), device)
+    engine = Engine.create(plan, random_weights(plan), target.device, target.threads)
     session = engine.session()
     rng = np.random.default_rng(0)
     session.set_prompt(rng.standard_normal((PROMPT_ROWS, model.dit.text_dim), dtype=np.float32))
     loaded = time.perf_counter()
-    clip = np.stack(list(generate_clip(5 + 4 * 4, (config.height, config.width))))
-    first = push(session, clip[:5])
-    for chunk in range(WARM_CHUNKS):
-        push(session, chunk_of(clip, chunk))
-    before = phase_totals(session, config)
-    times = [push(session, chunk_of(clip, chunk)) for chunk in range(chunks)]
-    phases = {name: (total - before[name]) / chunks for name, total in phase_totals(session, config).items()}
-    milliseconds = 1e3 * np.array(times)
-    published = PUBLISHED.get((config.height, config.steps)) if config.decoder == "wan" else None
-    fps = 4e3 / float(milliseconds.mean())
+    feed = _feed(stream, session)
+    first = next(feed)
+    for _ in range(_WARM[target.device]):
+        next(feed)
+    chunks: list[float] = []
+    phases: dict[str, list[float]] = {phase: [] for phase in stream.phases}
+    for _ in range(_CHUNKS[target.device]):
+        chunks.append(next(feed))
+        for phase, times in phases.items():
+            times.append(session.phase_stats(phase)["last_ms"])
+    memory = _memory_used(target) - used_before
+    metrics = {
+        **_chunk_metrics(chunks, FRAMES_PER_LATENT * config.chunk_latents),
+        **{f"{phase}_ms": Measure.of(times) for phase, times in phases.items()},
+        "load_s": _once(loaded - start), "first_frames_s": _once(first), "cold_start_s": _once(loaded - start + first),
+        "memory_bytes": _once(memory),
+    }  # fmt: skip
     return {
-        "size": f"{config.height}x{config.width}", "steps": config.steps, "decoder": config.decoder, "fps": fps,
-        "times_published": published and fps / published, "load_s": loaded - start, "first_frames_s": first,
-        "chunk_ms": {f"p{q}": float(np.percentile(milliseconds, q)) for q in (50, 95, 99)}, "phase_ms": phases,
-        "session_bytes": engine.session_memory_required(), "chunks": chunks,
-        "graph_replays": session.stats()["graph_replays"],
+        "id": stream.name, "kind": "stream", "model": stream.model, "size": f"{config.height}x{config.width}",
+        "steps": config.steps, "mode": config.mode, "encoder": config.encoder, "decoder": config.decoder,
+        "cache_policy": config.cache_policy, "chunks": len(chunks), "prompt_rows": PROMPT_ROWS,
+        "graph_replays": session.stats()["graph_replays"], "session_bytes": engine.session_memory_required(),
+        "floor_ms": phase_floors(plan, stream.phases, target.device, peaks),
+        "metrics": {name: measure.to_json() for name, measure in metrics.items()},
     }  # fmt: skip
 
 
-def chunk_of(clip: np.ndarray, chunk: int) -> np.ndarray:
-    """Four frames that move: the clip after its first five, forth and back."""
-    at = 5 + chunk % 4 * 4
-    return clip[at : at + 4] if chunk // 4 % 2 else clip[at : at + 4][::-1]
+def phase_floors(plan: Plan, phases: Sequence[str], device: str, peaks: Peaks) -> dict[str, float]:
+    """Milliseconds that nothing can beat, of each phase: the sum over its ops."""
+    floors = {}
+    for phase in phases:
+        costs = phase_costs(plan, phase, COMPUTE_BYTES[device], PROMPT_ROWS)
+        floors[phase] = 1e3 * sum(peaks.floor_seconds(cost) for cost in costs)
+    return floors
 
 
-def push(session: Session, frames: np.ndarray) -> float:
-    """Seconds from frames in to frames out on the host."""
+def _feed(stream: Stream, session: Session) -> Iterator[float]:
+    """Runs chunk after chunk; yields the seconds from frames in to frames out on the host, for ever."""
+    config = stream.config
+    if config.source == "noise":
+        while True:
+            yield _seconds(lambda: session.generate(1), session)
+    step = FRAMES_PER_LATENT * config.chunk_latents
+    first = FRAMES_PER_LATENT * config.first_latents - (FRAMES_PER_LATENT - 1)
+    clip = np.stack(list(generate_clip(first + 4 * step, (config.height, config.width))))
+    yield _seconds(lambda: session.push(clip[:first]), session)
+    chunk = 0
+    while True:  # the clip after its first frames, forth and back
+        at = first + chunk % 4 * step
+        frames = np.ascontiguousarray(clip[at : at + step][:: 1 if chunk // 4 % 2 == 0 else -1])
+        yield _seconds(lambda frames=frames: session.push(frames), session)
+        chunk += 1
+
+
+def _seconds(run: Callable[[], None], session: Session) -> float:
     start = time.perf_counter()
-    session.push(np.ascontiguousarray(frames))
+    run()
     session.pull()
     return time.perf_counter() - start
 
 
-def phase_totals(session: Session, config: Config) -> dict[str, float]:
-    return {name: session.phase_stats(name)["total_ms"] for name in ("encode", "denoise", "decode")}
+def _chunk_metrics(seconds: Sequence[float], frames: int) -> dict[str, Measure]:
+    milliseconds = [1e3 * value for value in seconds]
+    rates = [frames * len(block) / sum(block) for block in np.array_split(seconds, min(_BLOCKS, len(seconds)))]
+    blocks = Measure.of(rates)
+    fps = Measure(frames * len(seconds) / sum(seconds), blocks.low, blocks.high, len(seconds))
+    p50, p95, p99 = (Measure.of(milliseconds, share) for share in (0.5, 0.95, 0.99))
+    jitter = Measure(p99.value - p50.value, max(p99.low - p50.high, 0.0), p99.high - p50.low, len(seconds))
+    return {"fps": fps, "chunk_p50_ms": p50, "chunk_p95_ms": p95, "chunk_p99_ms": p99, "jitter_ms": jitter}
 
 
-def table_line(row: dict[str, Any]) -> str:
-    phases = " + ".join(f"{ms:.1f}" for ms in row["phase_ms"].values())
-    published = f"{row['times_published']:.2f} x published" if row["times_published"] else ""
-    return (
-        f"{row['size']:>8} {row['steps']} steps {row['decoder']:<5} {row['fps']:7.2f} FPS = {phases} ms, "
-        f"p99 - p50 {row['chunk_ms']['p99'] - row['chunk_ms']['p50']:.1f} ms, first {row['first_frames_s']:.2f} s, "
-        f"load {row['load_s']:.1f} s, {row['session_bytes'] / 2**30:.1f} GiB  {published}"
-    )
+def _once(value: float) -> Measure:
+    """A measure of one sample, whose noise only more passes show."""
+    return Measure(value, value, value, 1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The whole stream with random weights.")
-    parser.add_argument("--model", choices=PRESETS, default="wan2.1-t2v-1.3b")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--seconds", type=float, default=480, help="no new configuration after so much time")
-    parser.add_argument("--quick", action="store_true", help="two small configurations with few chunks")
-    options = parser.parse_args()
-    configurations = [((64, 96), 2, "wan"), ((64, 96), 1, "taehv")] if options.quick else CONFIGURATIONS
-    start, rows, skipped = time.perf_counter(), [], []
-    for (height, width), steps, decoder in configurations:
-        if time.perf_counter() - start > options.seconds:
-            skipped.append(f"{height}x{width} {steps} {decoder}")
-            continue
-        config = Config(height, width, steps=steps, decoder=decoder)
-        rows.append(measure(preset(options.model), config, options.device, 3 if options.quick else CHUNKS))
-        print(table_line(rows[-1]), flush=True)
-        if not options.quick:
-            record(f"end_to_end_{options.device}", rows)
-    if skipped:
-        print(f"not measured, for lack of time: {', '.join(skipped)}")
-
-
-if __name__ == "__main__":
-    main()
+def _memory_used(target: Target) -> int:
+    """Bytes in use on the device, by whomever, 0 where there is no torch to ask; on the CPU, by this process."""
+    if target.is_cuda:
+        free, total = torch.cuda.mem_get_info() if why_missing("torch", "cuda") is None else (0, 0)
+        return total - free
+    resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return resident_pages * resource.getpagesize()

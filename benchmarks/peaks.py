@@ -5,15 +5,14 @@ Floors are taken from these, not from data sheets. Matrix products are those of 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .cost import Call, Peaks
-from .libraries import torch
+from .cost import COMPUTE_BYTES, Call, Peaks
+from .libraries import torch, why_missing
 from .op_benchmark import random_arrays
 from .ops.gemm import BENCHMARK as GEMM
 from .timing import Measure, Variant, measure_interleaved
@@ -21,19 +20,9 @@ from .variants import EngineVariant, Rotation, Target, TorchData, TorchVariant
 
 _COPY_BYTES = {"cpu": 256 << 20, "cuda": 1 << 30}
 _MATRIX = {"cpu": 1536, "cuda": 8192}
+_ROW = 1 << 10
 _SECONDS = {"cpu": 0.5, "cuda": 0.2}
-
-
-class _Timed:
-    """Any call as a variant, on the CPU."""
-
-    def __init__(self, call: Callable[[], Any]):
-        self.call = call
-
-    def sample(self) -> float:
-        start = time.perf_counter()
-        self.call()
-        return time.perf_counter() - start
+_ONCE = Rotation(1, 1)
 
 
 @dataclass(frozen=True)
@@ -70,32 +59,43 @@ def _best(variants: Mapping[str, Variant], amount: float, target: Target) -> Mea
 
 
 def measure_peaks(target: Target) -> MeasuredPeaks:
-    fp8 = _fp8(target) if target.is_cuda and torch is not None else None
+    fp8 = _fp8(target) if target.is_cuda and _has_torch(target) else None
     return MeasuredPeaks(_copy(target), _matrix(target), fp8)
 
 
+def _has_torch(target: Target) -> bool:
+    return why_missing("torch", target.device) is None
+
+
 def _copy(target: Target) -> Measure:
-    size = _COPY_BYTES[target.device]
-    if torch is None:
-        source, copy = (np.ones(size // 4, np.float32) for _ in range(2))
-        return _best({"numpy": _Timed(lambda: np.copyto(copy, source))}, 2 * size, target)
-    call = Call("copy", {"x": (size // 4,), "y": (size // 4,)}, {"x": "f32", "y": "f32"}, {})
-    values = {role: np.ones(size // 4, np.float32) for role in call.shapes}
-    data = TorchData(call, values, target, 1)
-    copy = TorchVariant(lambda tensors: lambda: tensors["y"].copy_(tensors["x"]), data, Rotation(1, 1))
-    return _best({"torch": copy}, 2 * size, target)
+    """Half the bytes are read, half written."""
+    rows = _COPY_BYTES[target.device] // (2 * COMPUTE_BYTES[target.device] * _ROW)
+    shape = (1, rows, 1, _ROW)
+    shapes = {"k": shape, "v": shape, "k_cache": shape, "v_cache": shape, "ring_write": (1,)}
+    dtypes = {role: "i32" if role == "ring_write" else "compute" for role in shapes}
+    updates = frozenset({"k_cache", "v_cache"})
+    call = Call("cache_write", shapes, dtypes, {"frames": 1, "frame_tokens": rows}, updates=updates)
+    values = {role: np.zeros(shape, np.int32 if role == "ring_write" else np.float32) for role, shape in shapes.items()}
+
+    def prepare(tensors: dict[str, Any]) -> Callable[[], Any]:
+        return lambda: (tensors["k_cache"].copy_(tensors["k"]), tensors["v_cache"].copy_(tensors["v"]))
+
+    variants: dict[str, Variant] = {"engine": EngineVariant(call, values, target, _ONCE)}
+    if _has_torch(target):
+        variants["torch"] = TorchVariant(prepare, TorchData(call, values, target, 1), _ONCE)
+    return _best(variants, 2 * _COPY_BYTES[target.device], target)
 
 
 def _matrix(target: Target) -> Measure:
     n = _MATRIX[target.device]
     shapes = {"x": (n, n), "weight": (n, n), "y": (n, n)}
     call = Call("gemm", shapes, dict.fromkeys(shapes, "compute"), {"activation": "none"}, frozenset({"y"}))
-    values, once = random_arrays(GEMM, call), Rotation(1, 1)
-    variants: dict[str, Variant] = {"engine": EngineVariant(call, values, target, once)}
-    if torch is not None:
+    values = random_arrays(GEMM, call)
+    variants: dict[str, Variant] = {"engine": EngineVariant(call, values, target, _ONCE)}
+    if _has_torch(target):
         product = GEMM.baselines["eager"]
         data = TorchData(call, values, target, 1)
-        variants["torch"] = TorchVariant(lambda tensors: product(**tensors, activation="none"), data, once)
+        variants["torch"] = TorchVariant(lambda tensors: product(**tensors, activation="none"), data, _ONCE)
     return _best(variants, 2.0 * n**3, target)
 
 
@@ -111,4 +111,4 @@ def _fp8(target: Target) -> Measure | None:
         return lambda: torch._scaled_mm(x, weight.T, one, one, out_dtype=torch.bfloat16)
 
     empty = TorchData(Call("fp8", {}, {}, {}), {}, target, 1)
-    return _best({"torch": TorchVariant(prepare, empty, Rotation(1, 1))}, 2.0 * n**3, target)
+    return _best({"torch": TorchVariant(prepare, empty, _ONCE)}, 2.0 * n**3, target)

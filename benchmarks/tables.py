@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .peaks import MeasuredPeaks
+from .published import Published
 from .results import Results, Row, metrics_of
 from .timing import Measure
 
@@ -33,13 +34,16 @@ class OpFigures:
         us = metrics_of(row)["us"]
         seconds, floors = 1e-6 * us.value, peaks.for_floors
         compute_bound = row["matrix_flops"] / floors.flops > row["bytes"] / floors.bandwidth
-        if compute_bound:
-            rate = f"{row['flops'] / seconds / 1e12:.3g} TFLOP/s"
-        else:
-            rate = f"{row['bytes'] / seconds / 1e9:.3g} GB/s"
+        rate = rate_text(row["flops" if compute_bound else "bytes"] / seconds, "FLOP/s" if compute_bound else "B/s")
         libraries = [metrics_of(other)["us"].value for other in beside if not other["ours"]]
         best = min(libraries) / us.value if libraries and row["ours"] else None
         return cls(us, rate, row["floor_us"] / us.value if us.value else 0.0, best)
+
+
+def rate_text(rate: float, unit: str) -> str:
+    """1.23e12, "FLOP/s" → "1.23 TFLOP/s"; bytes in GB/s."""
+    scale, prefix = (1e12, "T") if rate >= 1e12 and unit != "B/s" else (1e9, "G")
+    return f"{rate / scale:.3g} {prefix}{unit}"
 
 
 def op_cells(results: Results, rows: Sequence[Row] | None = None) -> list[tuple[str, ...]]:
@@ -55,8 +59,16 @@ def op_cells(results: Results, rows: Sequence[Row] | None = None) -> list[tuple[
     return cells
 
 
-def stream_cells(results: Results) -> list[tuple[str, ...]]:
-    return [_stream_row(row) for row in results.rows]
+def stream_table(results: Results, beside: Published | None = None) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    """Headers and cells of stream rows, with a column for another program if there is one."""
+    if beside is None:
+        return STREAM_HEADERS, [_stream_row(row) for row in results.rows]
+    cells = []
+    for row in results.rows:
+        theirs = beside.fps.get(row["id"])
+        times = f"{metrics_of(row)['fps'].value / theirs:.2f} ({theirs:.4g})" if theirs else ""
+        cells.append((*_stream_row(row), times))
+    return (*STREAM_HEADERS, f"× {beside.program}, {beside.machine} (FPS)"), cells
 
 
 def _stream_row(row: Row) -> tuple[str, ...]:
@@ -67,7 +79,7 @@ def _stream_row(row: Row) -> tuple[str, ...]:
         row["id"], f"{metrics['fps'].value:.4g}", f"{metrics['fps'].noise:.1%}", f"{' + '.join(phases)} ms",
         f"{100 * floor / chunk:.0f}", f"{chunk:.4g} / {metrics['chunk_p99_ms'].value:.4g} ms",
         f"{metrics['first_frames_s'].value:.3g} s", f"{metrics['load_s'].value:.3g} s",
-        f"{metrics['peak_memory_bytes'].value / 2**30:.2f} GiB",
+        f"{metrics['memory_bytes'].value / 2**30:.2f} GiB",
     )  # fmt: skip
 
 
@@ -83,18 +95,17 @@ def markdown_table(headers: Sequence[str], cells: Sequence[Sequence[str]], numbe
     return "\n".join(f"| {' | '.join(row)} |" for row in (headers, rules, *cells))
 
 
-def results_text(results: Results) -> str:
+def results_text(results: Results, beside: Published | None = None) -> str:
     """The table of a run, what it was measured on, and what was skipped."""
-    cells, headers = (
-        (op_cells(results), OP_HEADERS) if results.set == "ops" else (stream_cells(results), STREAM_HEADERS)
-    )
+    headers, cells = stream_table(results, beside) if results.set == "end_to_end" else (OP_HEADERS, op_cells(results))
     return "\n".join([text_table(headers, cells) if cells else "nothing was measured", "", *facts(results)])
 
 
 def facts(results: Results) -> list[str]:
     """Lines about a run: machine, peaks, notes, and what was skipped and why."""
     machine = results.machine
-    lines = [f"on          {results.title}, commit {machine['commit']}, {results.passes} passes"]
+    passes = "1 pass" if results.passes == 1 else f"{results.passes} passes"
+    lines = [f"on          {results.title}, commit {machine['commit']}, {passes}"]
     if results.device == "cpu":
         lines.append(f"threads     {machine['threads']} cores, load {machine['load']}, {machine['blas']}")
     else:
@@ -105,7 +116,7 @@ def facts(results: Results) -> list[str]:
 
 
 def _peaks_text(peaks: dict[str, Any]) -> str:
-    names = {"copy_bytes_per_s": ("copy", 1e9, "GB/s"), "matrix_flop_per_s": ("matrix products", 1e12, "TFLOP/s"),
-             "fp8_flop_per_s": ("in fp8", 1e12, "TFLOP/s")}  # fmt: skip
-    return ", ".join(f"{what} {peaks[key]['value'] / unit:.3g} {name}" for key, (what, unit, name) in names.items()
+    names = {"copy_bytes_per_s": ("copy", "B/s"), "matrix_flop_per_s": ("matrix products", "FLOP/s"),
+             "fp8_flop_per_s": ("in fp8", "FLOP/s")}  # fmt: skip
+    return ", ".join(f"{what} {rate_text(peaks[key]['value'], unit)}" for key, (what, unit) in names.items()
                      if key in peaks)  # fmt: skip

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 MIN_ROUNDS, MAX_ROUNDS = 7, 60
 
 
@@ -20,7 +22,7 @@ class Variant(Protocol):
 
 @dataclass(frozen=True)
 class Measure:
-    """A median and the interval that holds the true one with 95 % confidence, as if rounds were independent.
+    """A median (or other quantile) and the interval that holds the true one with 95 %, as if rounds were independent.
 
     Over several passes: the median of their medians, the interval that covers all of theirs, and all their rounds.
     """
@@ -31,12 +33,15 @@ class Measure:
     rounds: int
 
     @classmethod
-    def of(cls, samples: Sequence[float]) -> Measure:
-        """Order statistics: the number of samples below the median is binomial, whatever their distribution."""
+    def of(cls, samples: Sequence[float], share: float = 0.5) -> Measure:
+        """Order statistics: the number of samples below a quantile is binomial, whatever their distribution.
+
+        ``share``: that of the quantile, 0.99 for the 99th percentile.
+        """
         ordered, n = sorted(samples), len(samples)
-        reach = math.ceil(0.98 * math.sqrt(n))  # 1.96 standard deviations of Binomial(n, 1/2)
-        low, high = max((n - 1) // 2 - reach, 0), min(n // 2 + reach, n - 1)
-        return cls(statistics.median(ordered), ordered[low], ordered[high], n)
+        reach = 1.96 * math.sqrt(n * share * (1 - share))
+        low, high = max(math.floor(n * share - reach), 0), min(math.ceil(n * share + reach), n - 1)
+        return cls(float(np.quantile(ordered, share)), ordered[low], ordered[high], n)
 
     @classmethod
     def over(cls, passes: Sequence[Measure]) -> Measure:

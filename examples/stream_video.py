@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input")
     parser.add_argument("output")
-    parser.add_argument("--model", default="tiny", help="model directory (default: tiny, random weights)")
+    parser.add_argument("--model", default="tiny", help="model directory (default: tiny, packaged)")
     parser.add_argument("--height", type=int, default=160)
     parser.add_argument("--width", type=int, default=288)
     options = parser.parse_args()

@@ -14,6 +14,7 @@ from penstock.runtime.engine import Engine
 from penstock.runtime.errors import PenstockError, os_errors_as_penstock
 from penstock.runtime.model import PRESETS, ModelDir, load_model
 from penstock.runtime.prompt import Prompt
+from penstock.runtime.stream_settings import load_stream_settings
 from penstock.runtime.synth import synth
 from penstock.runtime.text import cache_directory, embed_for_model
 from penstock.session import Session
@@ -31,6 +32,11 @@ class Model:
     @property
     def name(self) -> str:
         return self.directory.spec.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Fields of Config that the model recommends for video-to-video; see `penstock.runtime.stream_settings`."""
+        return load_stream_settings(self.directory.path)
 
     def embed(self, prompt: str) -> Prompt:
         """The text embeddings of a prompt, from the cache or by the model's text encoder, which is let go of after."""
@@ -50,7 +56,8 @@ class Model:
         """A new stream.
 
         prompt: text, or embeddings read by `penstock.runtime.prompt.read_prompt`. config: the whole configuration, or
-        fields of it by name: height, width, steps, mode, decoder, noise_scale, ... (see Config). device: auto, cpu or
+        fields of it by name: height, width, steps, mode, decoder, noise_scale, ... (see Config), beside those that the
+        model itself recommends (`settings`). device: auto, cpu or
         cuda. threads of the CPU backend, 0 for all cores. seed: key of all noise. Raises PenstockError.
         """
         if config is not None and fields:
@@ -59,7 +66,9 @@ class Model:
             raise PenstockError(f"session: unknown settings: {', '.join(unknown)}")
         if not isinstance(prompt, str | Prompt):
             raise PenstockError(f"prompt: expected text or a Prompt, got {type(prompt).__name__}")
-        config = Config(**fields) if config is None else config
+        if config is None:
+            recommended = {} if fields.get("source") == "noise" else self.settings
+            config = Config(**recommended | fields)
         embedded = self.embed(prompt) if isinstance(prompt, str) else prompt  # before the engine takes memory
         embedded.check_fits(self.directory.spec.dit.text_len, self.directory.spec.dit.text_dim)
         return Session(self._engine_for(config, device, threads), config, embedded, self.embed, seed)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import PenstockError
 from ..model import load_model
-from ..prompt import Prompt
+from ..prompt import Prompt, read_prompt
 from .cache import PromptCache, fingerprint
 from .clean import clean_prompt, cleaner_name
 from .hash_embedding import hash_embedding
@@ -68,7 +68,8 @@ def embed_for_model(
     """The embeddings of each prompt for a model directory, by the text encoder that its model.json names.
 
     A model without a text encoder is a PenstockError, unless `placeholder` is set: then its prompts become hash
-    embeddings, which mean nothing to trained weights. Other arguments, warnings and errors: see embed_prompts.
+    embeddings, which mean nothing to trained weights. Prompts that the model directory has embeddings of need no
+    encoder. Other arguments, warnings and errors: see embed_prompts.
     """
     model = load_model(model_dir)
     dit, text = model.spec.dit, load_text_spec(model_dir)
@@ -80,7 +81,12 @@ def embed_for_model(
     if text is None or text.encoder == HASH_ENCODER:
         found = {prompt: hash_embedding(prompt, dit.text_len, dit.text_dim) for prompt in _clean(prompts)}
         return [_checked(found[prompt], dit.text_len, dit.text_dim) for prompt in prompts]
-    return embed_prompts(prompts, text.files(model.path), dit.text_len, dit.text_dim, dtype, device, cache)
+    ready = {prompt.text: prompt for prompt in (read_prompt(model.path / name) for name in text.prompts)}
+    missing = [prompt for prompt in prompts if prompt not in ready]
+    if missing:
+        embedded = embed_prompts(missing, text.files(model.path), dit.text_len, dit.text_dim, dtype, device, cache)
+        ready |= dict(zip(missing, embedded, strict=True))
+    return [_checked(ready[prompt], dit.text_len, dit.text_dim) for prompt in prompts]
 
 
 def _clean(prompts: Sequence[str]) -> dict[str, str]:

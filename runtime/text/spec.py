@@ -1,10 +1,12 @@
 """Where a model's text encoder is: the entry "text" of model.json, and the layouts that published encoders come in.
 
-    {"text": {"encoder": "umt5", "weights": ["text/model.safetensors", ...], "tokenizer": "text/tokenizer"}}
+    {"text": {"encoder": "umt5", "weights": ["text/model.safetensors", ...], "tokenizer": "text/tokenizer",
+              "prompts": ["prompts/watercolour.safetensors", ...]}}
     {"text": {"encoder": "umt5", "path": "../Wan2.1-T2V-1.3B"}}     outside the directory, found by `find_encoder`
     {"text": {"encoder": "hash"}}                                   placeholder for random weights, see hash_embedding
 
-"weights" and "tokenizer" are relative to the model directory and stay inside it. "path" is relative to it too, or
+"weights" and "tokenizer" are relative to the model directory and stay inside it, as are "prompts", an optional list of
+prompt files: these prompts need no encoder, nor the libraries that it takes. "path" is relative to it too, or
 absolute: the encoder of Wan has 11.4 GB, which models rather share than copy. model.json without the entry is a model
 that has no text encoder.
 """
@@ -25,7 +27,7 @@ from .tokenizer import TOKENIZER_FILE
 UMT5_ENCODER, HASH_ENCODER = "umt5", "hash"
 ENCODERS = (UMT5_ENCODER, HASH_ENCODER)
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
-_FIELDS = {"encoder", "weights", "tokenizer", "path"}
+_FIELDS = {"encoder", "weights", "tokenizer", "path", "prompts"}
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,13 @@ class TextSpec:
     weights: tuple[str, ...] = ()
     tokenizer: str | None = None
     path: str | None = None
+    prompts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.encoder not in ENCODERS:
             raise PenstockError(f"text.encoder: expected one of {', '.join(ENCODERS)}, got {self.encoder!r:.80}")
         inside = bool(self.weights) or self.tokenizer is not None
-        if self.encoder == HASH_ENCODER and (inside or self.path is not None):
+        if self.encoder == HASH_ENCODER and (self.prompts or inside or self.path is not None):
             raise PenstockError('text: expected nothing besides encoder "hash", which has no files')
         if self.encoder == UMT5_ENCODER and self.path is None and not (self.weights and self.tokenizer is not None):
             raise PenstockError("text: expected weights and tokenizer, or path")
@@ -60,12 +63,16 @@ class TextSpec:
             if not _is_inside(name) or PurePosixPath(name).suffix not in WEIGHT_SUFFIXES:
                 kinds = ", ".join(WEIGHT_SUFFIXES)
                 raise PenstockError(f"text.weights: expected {kinds} files inside the directory, got {name!r:.80}")
+        for name in self.prompts:
+            if not _is_inside(name) or PurePosixPath(name).suffix != ".safetensors":
+                raise PenstockError(f"text.prompts: expected .safetensors files inside the directory, got {name!r:.80}")
         if self.tokenizer is not None and not _is_inside(self.tokenizer):
             raise PenstockError(f"text.tokenizer: expected a folder inside the directory, got {self.tokenizer!r:.80}")
 
     def to_json(self) -> dict[str, Any]:
         """The entry as plain JSON data, without the fields that are not set."""
-        fields = {"weights": list(self.weights), "tokenizer": self.tokenizer, "path": self.path}
+        fields = {"weights": list(self.weights), "tokenizer": self.tokenizer, "path": self.path,
+                  "prompts": list(self.prompts)}  # fmt: skip
         return {"encoder": self.encoder, **{key: value for key, value in fields.items() if value}}
 
     @classmethod
@@ -75,10 +82,12 @@ class TextSpec:
             raise PenstockError(f"text: expected an object with the field encoder, got {data!r:.80}")
         if unknown := sorted(set(data) - _FIELDS):
             raise PenstockError(f"text: unknown fields: {', '.join(f'{key!r:.80}' for key in unknown[:5])}")
-        weights = data.get("weights", [])
-        if not isinstance(weights, list):
-            raise PenstockError(f"text.weights: expected a list of file names, got {weights!r:.80}")
-        return cls(data["encoder"], tuple(weights), data.get("tokenizer"), data.get("path"))
+        lists = {name: data.get(name, []) for name in ("weights", "prompts")}
+        for name, files in lists.items():
+            if not isinstance(files, list):
+                raise PenstockError(f"text.{name}: expected a list of file names, got {files!r:.80}")
+        weights, prompts = map(tuple, lists.values())
+        return cls(data["encoder"], weights, data.get("tokenizer"), data.get("path"), prompts)
 
     def files(self, directory: Path) -> EncoderFiles:
         """The encoder's files for a model in `directory`. PenstockError where they are missing, or for "hash"."""

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all-calls", action="store_true", help=f"every call of an op, not its {COSTLIEST} costliest")
     parser.add_argument("--note", action="append", default=[], help="a line to keep with the figures")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result file; - prints it")
+    parser.add_argument("--beside", metavar="FILE", help="e2e: figures of another program, to put beside ours")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="compare two result files; measures nothing")
 
 
@@ -47,13 +48,18 @@ def run(options: argparse.Namespace) -> None:
     for name, least in (("passes", 1), ("threads", 0)):
         if getattr(options, name) < least:
             raise PenstockError(f"--{name}: expected at least {least}, got {getattr(options, name)}")
+    beside = None
+    if options.beside:
+        from penstock.benchmarks.published import Published
+
+        beside = Published.load(options.beside)
     results = measure(options)
     if options.json and str(options.json) == "-":
         print(json.dumps(results.to_json(), indent=1))
         return
     from penstock.benchmarks.tables import results_text
 
-    print(results_text(results))
+    print(results_text(results, beside))
     if options.json:
         results.save(options.json)
 

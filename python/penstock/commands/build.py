@@ -30,10 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from penstock.runtime.build import build
+    from penstock.runtime.stream_settings import load_stream_settings
 
     height, width = parse_size(options.size)
     fields = config_fields(options) | {"height": height, "width": width}
-    config = Config.text_to_video(**fields) if options.text_to_video else Config(**fields)
+    recommended = {} if options.text_to_video else load_stream_settings(options.model)
+    config = Config.text_to_video(**fields) if options.text_to_video else Config(**recommended | fields)
     with ProgressBar("weights") as bar:
         report = build(options.model, options.engine, config, bar.update)
     emit(

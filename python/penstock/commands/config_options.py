@@ -16,14 +16,15 @@ _FIELDS = ("steps", "mode", "history", "encoder", "decoder", "latent_norm", "noi
 def add_config_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     parser.add_argument("--size", default="480x832", metavar="HxW", help="pixels, multiples of 16 (default 480x832)")
     parser.add_argument("--steps", type=int, help="denoising steps per chunk (default 2; 4 in text-to-video)")
-    parser.add_argument("--timesteps", metavar="T,T,...", help="list of timesteps to take the steps from (default "
-                        "700,500,400,200; 1000,750,500,250 in text-to-video)")  # fmt: skip
+    parser.add_argument("--timesteps", metavar="T,T,...", help="list of timesteps to take the steps from (default: "
+                        "the model's, else 700,500,400,200; 1000,750,500,250 in text-to-video)")  # fmt: skip
     parser.add_argument("--mode", choices=MODES, help="how the steps run (default stream_batch)")
     parser.add_argument("--history", choices=HISTORIES, help="caches of sequential mode (default shared)")
     parser.add_argument("--decoder", choices=DECODERS, help="video decoder (default wan)")
     parser.add_argument("--encoder", choices=CODERS, help="video encoder (default wan)")
     parser.add_argument("--latent-norm", choices=LATENT_NORMS, help="of encoded latents (default raw, as published)")
-    parser.add_argument("--noise-scale", type=float, help="share of noise in the input (default 0.8)")
+    parser.add_argument("--noise-scale", type=float, help="share of noise in the input (default: what the model "
+                        "recommends, else 0.8)")  # fmt: skip
     parser.add_argument("--no-noise-controller", action="store_true", help="do not follow the motion of the frames")
     parser.add_argument("--clean-context", action="store_true", default=None, help="one more pass at timestep 0")
     parser.add_argument("--cache-policy", choices=CACHE_POLICIES, help="of the rolling cache (default sink)")

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,8 @@ def run(options: argparse.Namespace) -> None:
             _turn_video(options, config)
 
 
-def _config(options: argparse.Namespace) -> Config:
+def _config(options: argparse.Namespace, recommended: Mapping[str, Any] | None = None) -> Config:
+    """What was asked for; ``recommended`` are the fields of Config that the model brings, once it is loaded."""
     from penstock.runtime.config import Config
     from penstock.video import fit_size
 
@@ -95,19 +96,19 @@ def _config(options: argparse.Namespace) -> Config:
         sizes = f"{height}x{width} (--fit crop, letterbox or stretch would use {fitted[0]}x{fitted[1]})"
         raise PenstockError(f"--size: expected multiples of 16, got {sizes}")
     fields = config_fields(options) | {"height": fitted[0], "width": fitted[1]}
-    return Config.text_to_video(**fields) if options.input is None else Config(**fields)
+    return Config.text_to_video(**fields) if options.input is None else Config(**(recommended or {}) | fields)
 
 
 def _turn_video(options: argparse.Namespace, config: Config) -> None:
     from penstock.run_video import run_video
 
     with _open_input(options, config) as reader, _open_output(options, config, reader.info) as writer:
-        session, load_seconds = _open_session(options, config)
+        session, load_seconds = _open_session(options)
         with session, FrameBar(reader.info.frame_count) as bar:
             report = run_video(session, reader, writer, bar.update)
         if not report.frames_in:
             raise PenstockError(f"{options.input}: expected at least one frame, got none")
-    _report(options, config, reader.info, report, load_seconds)
+    _report(options, session.config, reader.info, report, load_seconds)
 
 
 def _make_video(options: argparse.Namespace, config: Config) -> None:
@@ -115,10 +116,10 @@ def _make_video(options: argparse.Namespace, config: Config) -> None:
 
     frames = DEFAULT_FRAMES if options.frames is None else options.frames
     with _open_output(options, config, None) as writer:
-        session, load_seconds = _open_session(options, config)
+        session, load_seconds = _open_session(options)
         with session, FrameBar(frames) as bar:
             report = generate_video(session, frames, writer, bar.update)
-    _report(options, config, None, report, load_seconds)
+    _report(options, session.config, None, report, load_seconds)
 
 
 def _open_input(options: argparse.Namespace, config: Config) -> VideoReader:
@@ -191,7 +192,7 @@ def _completed(writer: VideoWriter) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _open_session(options: argparse.Namespace, config: Config) -> tuple[Session, float]:
+def _open_session(options: argparse.Namespace) -> tuple[Session, float]:
     from penstock.models import load
     from penstock.runtime.prompt import read_prompt
 
@@ -200,6 +201,7 @@ def _open_session(options: argparse.Namespace, config: Config) -> tuple[Session,
     if prompt.endswith(".safetensors"):
         prompt = read_prompt(prompt)
     model = load(options.model)
+    config = _config(options, model.settings)
     session = model.session(prompt, config=config, device=options.device, threads=options.threads, seed=options.seed)
     return session, time.perf_counter() - start
 

@@ -1,0 +1,1 @@
+"""What quality is measured with: pictures in known styles, clips of known motion, and the measures."""

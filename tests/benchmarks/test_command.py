@@ -1,0 +1,97 @@
+"""``penstock bench`` and whole streams, on the CPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from penstock.benchmarks import end_to_end
+from penstock.benchmarks.cost import Peaks
+from penstock.benchmarks.end_to_end import STANDARD, STREAMS, find_stream, measure_stream
+from penstock.benchmarks.results import Results
+from penstock.benchmarks.variants import Target
+from penstock.cli import main
+from penstock.runtime.engine import query_system
+from penstock.runtime.errors import PenstockError
+
+no_gpu = pytest.mark.skipif(query_system()["cuda_device_count"] > 0, reason="an NVIDIA device is here")
+
+
+def test_ops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ops.json"
+    options = ["--shape", "tiny-64x96-1", "--device", "cpu", "--threads", "1", "--note", "a test"]
+    assert main(["bench", "rms_norm", "causal_conv3d", *options, "--json", str(path)]) == 0
+    out = capsys.readouterr().out
+    for text in ("rms_norm", "eager", "note        a test",
+                 "skipped     triton, cuda, library: they need an NVIDIA device",
+                 "skipped     causal_conv3d tiny-64x96-1: the plan has no such op"):  # fmt: skip
+        assert text in out
+    results = Results.load(path)
+    assert results.passes == 2 and results.set == "ops" and results.device == "cpu"
+    assert {row["implementation"] for row in results.rows} == {"cpu", "eager"}
+    assert all(row["metrics"]["us"]["rounds"] >= 14 for row in results.rows)
+    assert results.machine["versions"]["torch"] and results.machine["commit"]
+    assert main(["bench", "--compare", str(path), str(path)]) == 0
+    assert "0 of 4 metrics changed beyond the noise" in capsys.readouterr().out
+
+
+def test_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "rms_norm", "--device", "cpu", "--seconds", "-1", "--passes", "1", "--json", "-"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["rows"] == [] and record["skipped"] == {"rms_norm tiny-64x96-2": "no time left of -1 s"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fft"], "op: expected one of advance_frames"),
+        (["gemm", "--shape", "1.3b"], "shape: expected one of 1.3b-480x832-1"),
+        (["e2e", "--shape", "7b-480x832-2"], "shape: expected one of 1.3b-480x832, 1.3b-512x512, "),
+        (["e2e", "gemm"], "bench: e2e stands alone, got e2e gemm"),
+        (["gemm", "--passes", "0"], "--passes: expected at least 1, got 0"),
+        (["gemm", "--threads", "-1"], "--threads: expected at least 0, got -1"),
+        (["--compare", "missing.json", "missing.json"], "missing.json: cannot read the results"),
+        (["e2e", "--beside", "missing.json"], "missing.json: cannot read the figures"),
+    ],
+)
+def test_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+@no_gpu
+def test_a_device_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "gemm", "--device", "cuda"]) == 1
+    assert "device cuda: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["tiny-64x96-2", "tiny-64x96-1-sequential-taehv_both-published", "tiny-64x96-1-t2v"])
+def test_a_stream(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its times add up: the phases to the chunk, the frames to the rate."""
+    monkeypatch.setitem(end_to_end._WARM, "cpu", 1)
+    monkeypatch.setitem(end_to_end._CHUNKS, "cpu", 3)
+    stream = find_stream(name)
+    row = measure_stream(stream, Target("cpu", 1), Peaks(1e11, 1e10))
+    metrics = {key: entry["value"] for key, entry in row["metrics"].items()}
+    low, high = ({key: entry[end] for key, entry in row["metrics"].items()} for end in ("low", "high"))
+    frames = 12 if name.endswith("t2v") else 4
+    assert list(row["floor_ms"]) == stream.phases
+    assert 0 < sum(low[f"{phase}_ms"] for phase in stream.phases) <= high["chunk_p99_ms"]
+    assert frames * 1e3 / high["chunk_p99_ms"] <= metrics["fps"] <= frames * 1e3 / low["chunk_p50_ms"]
+    assert metrics["chunk_p50_ms"] <= metrics["chunk_p95_ms"] <= metrics["chunk_p99_ms"]
+    assert metrics["cold_start_s"] == pytest.approx(metrics["load_s"] + metrics["first_frames_s"])
+    assert row["graph_replays"] == 0 and row["session_bytes"] > 0
+
+
+def test_streams_cover_models_modes_and_decoders() -> None:
+    found = [STREAMS[name] for names in STANDARD.values() for name in names]
+    assert {stream.model for stream in found} == {"wan2.1-t2v-1.3b", "wan2.1-t2v-14b", "tiny"}
+    for field, values in {"mode": {"stream_batch", "sequential"}, "decoder": {"wan", "taehv"},
+                          "encoder": {"wan", "taehv"}, "source": {"video", "noise"},
+                          "cache_policy": {"sink", "streamdiffusionv2"}}.items():  # fmt: skip
+        assert {getattr(stream.config, field) for stream in found} == values
+    with pytest.raises(PenstockError, match="expected one of"):
+        find_stream("1.3b-480x832-5")

@@ -1,0 +1,1 @@
+"""Training of the packaged model `tiny`: see README.md beside this file."""

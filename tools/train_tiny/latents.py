@@ -1,0 +1,60 @@
+"""Latents of clips and of the same clips in known styles, by the trained encoder: what the DiT is trained on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from penstock.evaluation.styles import STYLES
+
+from . import checkpoint
+from .data import ClipSource
+from .train_vae import COMPILED, SPEC, STAGES
+from .vae import WanVae
+
+LATENT_FRAMES = 6  # first chunk of 2 latents and 4 more chunks: a full rolling cache
+FRAMES = 4 * LATENT_FRAMES - 3
+CLIPS, _STYLES = 16, 3  # per file, and styles of each clip
+SIZES = ((64, 64), (64, 64), (48, 96), (96, 48), (32, 128))
+_STEP = 10_000_000  # of the data's seed, behind those of the VAE's stages
+
+
+def load_vae(folder: Path) -> WanVae:
+    """The averaged VAE of the latest stage in ``folder``; the decoder's own stage leaves the encoder as it is."""
+    vae = WanVae(SPEC, COMPILED)
+    found = [folder / f"vae_{stage.name}.pt" for stage in reversed(STAGES)]
+    state = checkpoint.load(next(path for path in found if path.exists()))
+    checkpoint.load_average(vae, state["average"])
+    return vae.requires_grad_(False)
+
+
+def make_latents(folder: Path, source: ClipSource, files: int) -> None:
+    """Writes what is missing of the first ``files`` files: source [clips, F, z, h, w], styled [clips, k, F, z, h, w].
+
+    F = 6. `styles` [clips, k] are indices into STYLES.
+    """
+    vae, start = load_vae(folder), time.monotonic()
+    for index in range(files):
+        path = folder / "latents" / f"{index:05d}.pt"
+        if path.exists():
+            continue
+        path.parent.mkdir(exist_ok=True)
+        rng = np.random.default_rng((source.seed, _STEP + index))
+        height, width = SIZES[index % len(SIZES)]
+        clips = [source.clip(_STEP + index, i, FRAMES, height, width) for i in range(CLIPS)]
+        styles = np.stack([rng.choice(len(STYLES), _STYLES, replace=False) for _ in clips])
+        styled = [_encode(vae, [STYLES[s].apply(clip) for s in chosen])
+                  for clip, chosen in zip(clips, styles, strict=True)]  # fmt: skip
+        plain = torch.cat([_encode(vae, [clip]) for clip in clips])
+        checkpoint.save(path, {"source": plain, "styled": torch.stack(styled), "styles": torch.from_numpy(styles)})
+        print(f"latents {index + 1}/{files}, {time.monotonic() - start:.0f} s", flush=True)
+
+
+@torch.inference_mode()
+def _encode(vae: WanVae, clips: list[np.ndarray]) -> Tensor:
+    pictures = torch.from_numpy(np.clip(np.stack(clips), 0, 1).astype(np.float32)).permute(0, 1, 4, 2, 3)
+    return vae.encode(2 * pictures - 1).half()
