@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 def compile_kernels() -> Path | None:
-    """The file of Triton kernels for the architectures in PENSTOCK_CUDA_ARCHS (default 90a; empty for none)."""
+    """The file of CUDA kernels for the architectures in PENSTOCK_CUDA_ARCHS (default 90a; empty for none)."""
     architectures = os.environ.get("PENSTOCK_CUDA_ARCHS", "90a").split()
     missing = [package for package in ("triton", "numpy", "safetensors") if find_spec(package) is None]
     if not architectures or missing:

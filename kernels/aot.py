@@ -17,6 +17,7 @@ text "manifest", padded with blanks:
         symbol           of the function in the cubin
         warps, shared    32 warps threads and so many bytes of dynamic shared memory at a launch
         params           [{name, type}] in the order in which they are passed; types as in variant.py
+        compiler         "triton" or "nvcc"
         scratch_params   how many null u64 follow them (Triton's calling convention; none in CUDA C++)
         global_scratch   0: what they would point to
         constants        what this form was compiled for
@@ -119,6 +120,7 @@ def describe(variant: Variant | CudaVariant, arch: str, symbol: str, warps: int,
         "warps": warps,
         "shared": shared,
         "params": [{"name": name, "type": kind} for name, kind in variant.types.items()],
+        "compiler": "nvcc" if isinstance(variant, CudaVariant) else "triton",
         "scratch_params": 0,
         "global_scratch": 0,
         "constants": dict(variant.constants),

@@ -307,6 +307,7 @@ py::dict query_system() {
   result["blas"] = std::string(info.blas);
   result["compiler"] = std::string(info.compiler);
   result["cpu_threads"] = info.cpu_threads;
+  result["has_cuda_sources"] = info.has_cuda_sources != 0;
   return result;
 }
 

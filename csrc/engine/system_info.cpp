@@ -1,5 +1,6 @@
 #include "engine/system_info.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "engine/cpu/matmul.h"
@@ -17,7 +18,10 @@ void copy_text(char (&target)[N], const char* text) {
 
 void query_cuda(penstock_system_info& info) {
   const cuda::Driver& driver = cuda::find_driver();
-  info.has_cuda_backend = !cuda::embedded_kernels().empty();
+  const auto& kernels = cuda::embedded_kernels();
+  info.has_cuda_backend = !kernels.empty();
+  info.has_cuda_sources =
+      std::any_of(kernels.begin(), kernels.end(), [](const cuda::Kernel& k) { return !k.is_triton; });
   info.cuda_driver_version = driver.version;
   if (!driver.problem.empty()) return copy_text(info.cuda_problem, driver.problem.c_str());
   cuda::Device device = 0;

@@ -9,10 +9,6 @@
 
 namespace penstock::ptx {
 
-__device__ __forceinline__ void prefetch(const TensorMap& map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
-}
-
 // Coordinates of the box's first element, the fastest dimension first.
 __device__ __forceinline__ void load_box(void* shared, const TensorMap& map, Barrier& barrier, int c0, int c1, int c2,
                                          int c3) {

@@ -45,6 +45,7 @@ Kernel read_kernel(const Json& entry, const Safetensors& bundle) {
   kernel.threads = static_cast<unsigned>(entry.at("warps").integer(1, 32)) * kWarp;
   kernel.shared = static_cast<unsigned>(entry.at("shared").integer(0, 1 << 20));
   kernel.scratch_parameters = static_cast<size_t>(entry.at("scratch_params").integer(0, 8));
+  kernel.is_triton = entry.at("compiler").string() == "triton";
   for (const auto& [name, value] : entry.at("constants").members())
     kernel.constants[name] = value.kind() == Json::Kind::kBool ? value.boolean() : value.integer();
   std::vector<std::string> divisible;

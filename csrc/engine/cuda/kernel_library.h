@@ -32,6 +32,7 @@ struct Kernel {
   unsigned threads = 0;           // per block
   unsigned shared = 0;            // bytes
   size_t scratch_parameters = 0;  // null pointers behind the parameters, by Triton's calling convention
+  bool is_triton = true;          // or compiled by nvcc
   const void* image = nullptr;
 };
 

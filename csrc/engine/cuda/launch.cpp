@@ -32,6 +32,12 @@ void Launch::pack(T value) {
   values_.push_back(slot);
 }
 
+void Launch::check_alignment(const Parameter& parameter, const void* address) const {
+  if (reinterpret_cast<uint64_t>(address) % kDivisor != 0)
+    fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", loaded_.kernel->name, ": ", parameter.name,
+         " must be aligned to 16 bytes on a CUDA device");
+}
+
 int64_t Launch::constant(std::string_view name) const {
   const Numbers& constants = loaded_.kernel->constants;
   const auto found = constants.find(name);
@@ -44,11 +50,8 @@ Launch& Launch::pointer(const TensorView& tensor) { return pointer(tensor.data);
 
 Launch& Launch::pointer(const void* address) {
   const Parameter& parameter = next(ParameterType::kPointer, ParameterType::kPointer);
-  const auto value = reinterpret_cast<uint64_t>(address);
-  if (parameter.divisible && value % kDivisor != 0)
-    fail(PENSTOCK_ERR_UNSUPPORTED, "kernel ", loaded_.kernel->name, ": ", parameter.name,
-         " must be aligned to 16 bytes on a CUDA device");
-  pack(value);
+  if (parameter.divisible) check_alignment(parameter, address);
+  pack(reinterpret_cast<uint64_t>(address));
   return *this;
 }
 
@@ -74,7 +77,7 @@ Launch& Launch::real(float value) {
 }
 
 Launch& Launch::tensor_map(const TiledTensor& tensor) {
-  next(ParameterType::kTensorMap, ParameterType::kTensorMap);
+  check_alignment(next(ParameterType::kTensorMap, ParameterType::kTensorMap), tensor.address);
   if (!require_driver().cuTensorMapEncodeTiled)
     fail(PENSTOCK_ERR_UNSUPPORTED, "device cuda: the CUDA driver is too old: it lacks cuTensorMapEncodeTiled");
   constexpr uint32_t kEveryElement[] = {1, 1, 1, 1};

@@ -34,6 +34,7 @@ class Launch {
 
  private:
   const Parameter& next(ParameterType a, ParameterType b);
+  void check_alignment(const Parameter& parameter, const void* address) const;
   template <typename T>
   void pack(T value);
 

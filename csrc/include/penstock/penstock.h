@@ -117,7 +117,8 @@ typedef struct penstock_system_info {
   char cuda_problem[160];     /* why CUDA cannot be used here; empty if it can */
   char blas[64];              /* CPU matrix product, for instance "OpenBLAS 0.3.21" or "plain" */
   char compiler[64];
-  int32_t cpu_threads; /* threads that the CPU backend uses by default */
+  int32_t cpu_threads;      /* threads that the CPU backend uses by default */
+  int32_t has_cuda_sources; /* 1 if its kernels in CUDA C++ were compiled as well, which needs nvcc */
 } penstock_system_info;
 
 /* [any thread] */

@@ -11,11 +11,7 @@
 
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define PENSTOCK_BOTH __host__ __device__
-#else
-#define PENSTOCK_BOTH
-#endif
+#include "ptx/host_device.h"
 
 namespace penstock::attention {
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from penstock import __version__
 from penstock.commands.output import emit
@@ -34,6 +35,12 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _describe_cuda(system: dict[str, Any]) -> str:
+    if not system["has_cuda_backend"]:
+        return "no, not in this build"
+    return "yes" if system["has_cuda_sources"] else "yes, without the kernels in CUDA C++: built without nvcc"
+
+
 def run(options: argparse.Namespace) -> None:
     from penstock.runtime.engine import query_system
 
@@ -45,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
         f"python       {platform.python_version()} on {platform.system()} {platform.machine()}",
         f"library      built by {system['compiler']}",
         f"cpu backend  yes: {system['cpu_threads']} threads, matrix products by {system['blas']}",
-        f"cuda backend {'yes' if system['has_cuda_backend'] else 'no, not in this build'}",
+        f"cuda backend {_describe_cuda(system)}",
         f"cuda driver  {f'{driver // 1000}.{driver % 1000 // 10}' if driver else 'none'}",
         f"gpu          {system['cuda_device_name'] or 'none'}",
     ]
