@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-CPP_SOURCES := $(shell git ls-files --cached --others --exclude-standard 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/*.c' 'tests/*.cpp' 'examples/*.c' 'examples/*.cpp')
+CPP_SOURCES := $(shell git ls-files --cached --others --exclude-standard 'csrc/*.h' 'csrc/*.hpp' 'csrc/*.cpp' 'csrc/*.cu' 'tests/*.c' 'tests/*.h' 'tests/*.cpp' 'tests/*.hpp' 'examples/*.c' 'examples/*.cpp' 'examples/*.hpp')
 
 .PHONY: help demo test lint format fuzz bench wheel gpu clean
 

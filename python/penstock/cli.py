@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from penstock import PenstockError, __version__
-from penstock.commands import build, convert, doctor, embed, info, run, synth
+from penstock.commands import build, config, convert, doctor, embed, info, run, synth
 
-COMMANDS = (run, convert, synth, build, embed, info, doctor)
+COMMANDS = (run, convert, synth, build, embed, info, config, doctor)
 
 
 def make_parser() -> argparse.ArgumentParser:
