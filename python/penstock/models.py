@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.runtime.build import create_engine
 from penstock.runtime.config import Config
-from penstock.runtime.engine import Engine
+from penstock.runtime.engine import Engine, Queue
 from penstock.runtime.errors import PenstockError, os_errors_as_penstock
 from penstock.runtime.model import PRESETS, ModelDir, load_model
 from penstock.runtime.prompt import Prompt
@@ -45,13 +45,15 @@ class Model:
         device: str = "auto",
         threads: int = 0,
         seed: int = 0,
+        queue: Queue | None = None,
         **fields: Any,
     ) -> Session:
         """A new stream.
 
         prompt: text, or embeddings read by `penstock.runtime.prompt.read_prompt`. config: the whole configuration, or
         fields of it by name: height, width, steps, mode, decoder, noise_scale, ... (see Config). device: auto, cpu or
-        cuda. threads of the CPU backend, 0 for all cores. seed: key of all noise. Raises PenstockError.
+        cuda. threads of the CPU backend, 0 for all cores. seed: key of all noise. queue: how `submit` behaves when
+        frames come faster than the model runs. Raises PenstockError.
         """
         if config is not None and fields:
             raise PenstockError(f"session: expected config or its fields, got config and {', '.join(sorted(fields))}")
@@ -62,7 +64,7 @@ class Model:
         config = Config(**fields) if config is None else config
         embedded = self.embed(prompt) if isinstance(prompt, str) else prompt  # before the engine takes memory
         embedded.check_fits(self.directory.spec.dit.text_len, self.directory.spec.dit.text_dim)
-        return Session(self._engine_for(config, device, threads), config, embedded, self.embed, seed)
+        return Session(self._engine_for(config, device, threads), config, embedded, self.embed, seed, queue)
 
     def _engine_for(self, config: Config, device: str, threads: int) -> Engine:
         key = (config, device, threads)
