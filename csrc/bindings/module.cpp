@@ -183,10 +183,12 @@ class PySession {
 
   void write(const std::string& name, const py::buffer& values) {
     const py::buffer_info info = values.request();
+    py::gil_scoped_release release;
     check(penstock_session_write(session_, name.c_str(), info.ptr, static_cast<size_t>(info.size * info.itemsize)));
   }
   void read(const std::string& name, const py::buffer& values) const {
     const py::buffer_info info = values.request(/*writable=*/true);
+    py::gil_scoped_release release;
     check(penstock_session_read(session_, name.c_str(), info.ptr, static_cast<size_t>(info.size * info.itemsize)));
   }
   void set_prompt(const std::string& dtype, const std::vector<int64_t>& shape, const py::buffer& values) {
@@ -198,7 +200,10 @@ class PySession {
     py::gil_scoped_release release;
     check(penstock_session_run(session_, phase.c_str()));
   }
-  void reset() { check(penstock_session_reset(session_)); }
+  void reset() {
+    py::gil_scoped_release release;
+    check(penstock_session_reset(session_));
+  }
 
   // frames: uint8 [n, height, width, 3], contiguous; a timestamp for each.
   void push(const py::buffer& frames, const std::vector<int64_t>& timestamps) {

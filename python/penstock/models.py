@@ -11,7 +11,7 @@ from typing import Any
 
 from penstock.runtime.build import create_engine
 from penstock.runtime.config import Config
-from penstock.runtime.engine import Engine
+from penstock.runtime.engine import Engine, Queue
 from penstock.runtime.errors import PenstockError, os_errors_as_penstock
 from penstock.runtime.model import PRESETS, ModelDir, load_model
 from penstock.runtime.prompt import Prompt
@@ -53,6 +53,7 @@ class Model:
         threads: int = 0,
         seed: int = 0,
         schedule: str = "latency",
+        queue: Queue | None = None,
         configurations: Iterable[Mapping[str, Any]] = (),
         **fields: Any,
     ) -> Session:
@@ -62,9 +63,10 @@ class Model:
         fields of it by name: height, width, steps, mode, decoder, noise_scale, ... (see Config), beside those that the
         model itself recommends (`settings`). device: auto, cpu or cuda. threads of the CPU backend, 0 for all cores.
         seed: key of all noise. schedule: "latency", a chunk's frames come out of the push that completes it, or
-        "throughput", two chunks later and at a higher rate. configurations: what the stream is to be switched to
-        (`Session.switch`), each as the fields in which it differs; made ready here, with the one that the session
-        begins with, so that a switch costs less than a chunk. Raises PenstockError.
+        "throughput", two chunks later and at a higher rate. queue: how `submit` behaves when frames come faster than
+        the model runs. configurations: what the stream is to be switched to (`Session.switch`), each as the fields in
+        which it differs; made ready here, with the one that the session begins with, so that a switch costs less than a
+        chunk. Raises PenstockError.
         """
         if config is not None and fields:
             raise PenstockError(f"session: expected config or its fields, got config and {', '.join(sorted(fields))}")
@@ -81,7 +83,7 @@ class Model:
         def engine_for(configuration: Config) -> Engine:
             return self._engine_for(configuration, device, threads, schedule)
 
-        session = Session(engine_for, config, embedded, self.embed, seed)
+        session = Session(engine_for, config, embedded, self.embed, seed, queue)
         session.prepare(*configurations)
         return session
 

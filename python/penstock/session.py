@@ -10,7 +10,7 @@ import numpy as np
 
 from penstock.frames import as_frames
 from penstock.runtime.config import Config
-from penstock.runtime.engine import Engine
+from penstock.runtime.engine import Engine, Queue
 from penstock.runtime.errors import PenstockError, is_number
 from penstock.runtime.prompt import Prompt
 from penstock.runtime.schedule import sigma_of
@@ -30,10 +30,10 @@ class Session(Stages):
 
     def __init__(
         self, engine_for: Callable[[Config], Engine], config: Config, prompt: Prompt, embed: Callable[[str], Prompt],
-        seed: int = 0,
+        seed: int = 0, queue: Queue | None = None,
     ):  # fmt: skip
         self._engines = {config: engine_for(config)}
-        super().__init__(self._engines[config].session(), config)
+        super().__init__(self._engines[config].session(queue), config)
         self._engine_for = engine_for
         self._embed = embed
         self._initial = (prompt, seed)
@@ -117,6 +117,38 @@ class Session(Stages):
                 yield finished
         if len(finished := self.flush()):
             yield finished
+
+    # ---- live: a thread of the session runs the model ------------------------------------------------------------
+
+    def submit(self, frames: Any, timestamps: Iterable[int] | None = None, timeout: float | None = None) -> int:
+        """Puts frames into the session's queue and returns how many it took; the model runs beside the caller.
+
+        frames: as in `push`. timestamps: an integer for each, which comes out again with the frame in its place.
+        timeout: seconds to wait for room for each frame under the policy "block"; None for ever. What a full queue does
+        is the `queue` of `Model.session`. A stream is fed by `push` or by `submit`. May be called from any thread, as
+        may `end`, `wait`, `pull`, `cancel` and `stats`; the controls wait for the chunk that runs.
+        """
+        if not self.config.encodes:
+            raise PenstockError("submit: this configuration takes no frames")
+        core = self._drive("frames")
+        array = as_frames(frames, self.height, self.width)
+        return core.submit(array, None if timestamps is None else list(timestamps), _milliseconds(timeout))
+
+    def end(self) -> None:
+        """The frame submitted last was the last one: what is left comes out behind it. Does not wait."""
+        self._open().submit_end()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Waits for finished frames: how many there are, 0 at the stream's end, None after `timeout` seconds."""
+        return self._open().wait(_milliseconds(timeout))
+
+    def pull(self) -> tuple[np.ndarray, list[int]]:
+        """The finished frames, uint8 [n, height, width, 3], perhaps none, and their timestamps. Does not wait."""
+        return self._open().pull_stamped()
+
+    def cancel(self) -> None:
+        """Stops what runs, on whatever thread, before its next phase; then only `reset` lets the session go on."""
+        self._open().cancel()
 
     # ---- configurations -----------------------------------------------------------------------------------------
 
@@ -235,7 +267,9 @@ class Session(Stages):
 
     def stats(self) -> dict[str, Any]:
         """frames_in, frames_out, chunks, phases_run, graph_replays, memory_bytes (of the session, without weights),
-        delay_chunks (that a stream batch holds back), and per phase runs, last_ms and total_ms."""
+        delay_chunks (that a stream batch holds back), and per phase runs, last_ms and total_ms. Of the queue:
+        frames_queued, frames_dropped before the model, outputs_dropped because nobody pulled them, deadline_misses,
+        last_latency_ms and max_latency_ms."""
         core = self._open()
         counts = core.stats()
         del counts["last_phase_ms"]
@@ -260,3 +294,12 @@ class Session(Stages):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _milliseconds(timeout: float | None) -> int:
+    """As the C ABI counts: negative for ever."""
+    if timeout is None:
+        return -1
+    if not is_number(timeout) or not 0 <= timeout < 1e9:
+        raise PenstockError(f"timeout: expected seconds or None, got {timeout!r:.80}")
+    return round(1e3 * timeout)
