@@ -99,7 +99,8 @@ typedef struct penstock_system_info {
   char cuda_problem[160];     /* why CUDA cannot be used here; empty if it can */
   char blas[64];              /* CPU matrix product, for instance "OpenBLAS 0.3.21" or "plain" */
   char compiler[64];
-  int32_t cpu_threads; /* threads that the CPU backend uses by default */
+  int32_t cpu_threads;        /* threads that the CPU backend uses by default */
+  uint64_t cuda_memory_bytes; /* of the first device, in use or not */
 } penstock_system_info;
 
 PENSTOCK_API void penstock_system_info_init(penstock_system_info* info);

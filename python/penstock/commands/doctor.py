@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from penstock import __version__
-from penstock.commands.output import emit
+from penstock.commands.output import bytes_text, emit
 
 HELP = "say what works here and what is missing"
 
@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> None:
     system = query_system()
     libraries = {package: _version(package) for package in LIBRARIES}
     driver = system["cuda_driver_version"]
+    gpu = f"{system['cuda_device_name']}, {bytes_text(system['cuda_memory_bytes'])}"
     lines = [
         f"penstock     {__version__}",
         f"python       {platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         f"cpu backend  yes: {system['cpu_threads']} threads, matrix products by {system['blas']}",
         f"cuda backend {'yes' if system['has_cuda_backend'] else 'no, not in this build'}",
         f"cuda driver  {f'{driver // 1000}.{driver % 1000 // 10}' if driver else 'none'}",
-        f"gpu          {system['cuda_device_name'] or 'none'}",
+        f"gpu          {gpu if system['cuda_device_name'] else 'none'}",
     ]
     if system["cuda_problem"]:
         lines.append(f"             {system['cuda_problem']}")
