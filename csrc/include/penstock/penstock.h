@@ -129,9 +129,8 @@ typedef enum penstock_log_level {
 
 /* When the frames of a chunk come out. Both give the same frames, to the bit. */
 typedef enum penstock_schedule {
-  PENSTOCK_SCHEDULE_LATENCY = 0, /* of the push that completed it */
-  PENSTOCK_SCHEDULE_THROUGHPUT =
-      1, /* two chunks later, or of flush: it is decoded while others are denoised, encoded */
+  PENSTOCK_SCHEDULE_LATENCY = 0,    /* of the push that completed it */
+  PENSTOCK_SCHEDULE_THROUGHPUT = 1, /* two chunks later; encoder, denoiser and decoder work side by side */
   PENSTOCK_SCHEDULE_MAX_ENUM = 0x7fffffff
 } penstock_schedule;
 
