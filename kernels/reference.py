@@ -151,9 +151,10 @@ def rope_rotation(position: int, frames: int, height: int, width: int, head_dim:
 
 def rotate(x: Tensor, heads: int, rotation: Tensor) -> Tensor:
     """x [N, d] -> [N, H, D]; adjacent components are the real and imaginary part of a pair."""
-    pairs = torch.view_as_complex(x.reshape(len(x), heads, -1, 2).contiguous())
-    turned = pairs * rotation[:, None].to(pairs)
-    return torch.view_as_real(turned).reshape(len(x), heads, -1)
+    real, imaginary = x.reshape(len(x), heads, -1, 2).unbind(-1)
+    cos, sin = (part[:, None].to(x.dtype) for part in (rotation.real, rotation.imag))  # bfloat16 has no complex form
+    turned = torch.stack([real * cos - imaginary * sin, real * sin + imaginary * cos], dim=-1)
+    return turned.reshape(len(x), heads, -1)
 
 
 def rolling_attention(q: Tensor, k_cache: Tensor, v_cache: Tensor, ring_length: Tensor, frame_tokens: int) -> Outputs:

@@ -18,6 +18,7 @@ SOURCES = ("video", "noise")
 CODERS = ("wan", "taehv")
 DECODERS = (*CODERS, "none")
 LATENT_NORMS = ("raw", "normalized")
+SCHEDULES = ("latency", "throughput")  # of an engine, not of a plan
 _LOWEST_CONTROLLED_NOISE = 0.1  # the controller takes up to 0.1 off the noise scale
 _CHOICES = {"mode": MODES, "history": HISTORIES, "source": SOURCES, "encoder": CODERS, "decoder": DECODERS,
             "latent_norm": LATENT_NORMS, "cache_policy": CACHE_POLICIES}  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .config import SCHEDULES
 from .cuda_libraries import point_to_cublaslt
 from .errors import PenstockError
 from .pack import PackedWeight
@@ -22,8 +23,6 @@ except ImportError as error:  # a checkout that was never built
 
 NUMPY_DTYPES = {"f32": np.float32, "u8": np.uint8, "i32": np.int32, "i64": np.int64, "u64": np.uint64,
                 "f16": np.float16, "bf16": np.uint16}  # fmt: skip
-
-SCHEDULES = ("latency", "throughput")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -22,3 +23,13 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """A generator of the test's own, from a seed that is fresh in every run and printed when the test fails."""
     print(f"replay with {SEED_VARIABLE}={SEED}")
     return np.random.default_rng([SEED, zlib.crc32(request.node.nodeid.encode())])
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """For references of tiny tensors: with more threads torch mostly waits for them, on a busy machine ten times as
+    long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

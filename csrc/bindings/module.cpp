@@ -308,6 +308,7 @@ py::dict query_system() {
   result["cuda_driver_version"] = info.cuda_driver_version;
   result["cuda_device_count"] = info.cuda_device_count;
   result["cuda_device_name"] = std::string(info.cuda_device_name);
+  result["cuda_memory_bytes"] = info.cuda_memory_bytes;
   result["cuda_problem"] = std::string(info.cuda_problem);
   result["blas"] = std::string(info.blas);
   result["compiler"] = std::string(info.compiler);

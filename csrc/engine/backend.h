@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/op.h"
@@ -52,8 +53,8 @@ class Backend {
   virtual const char* name() const = 0;
   virtual DType compute_dtype() const = 0;
 
-  // Device memory, zeroed. Throws PENSTOCK_ERR_OUT_OF_MEMORY.
-  virtual void* allocate(size_t bytes) = 0;
+  // Device memory, zeroed. Throws PENSTOCK_ERR_OUT_OF_MEMORY, which says how much was needed for `purpose`.
+  virtual void* allocate(size_t bytes, const std::string& purpose) = 0;
   virtual void release(void* memory, size_t bytes) noexcept = 0;
 
   virtual void upload(void* device, const void* host, size_t bytes, int lane) = 0;
@@ -74,7 +75,7 @@ class Backend {
 // A host's own device memory; without `allocate` the backend's.
 struct HostAllocator {
   // Throws PENSTOCK_ERR_OUT_OF_MEMORY if the host refuses.
-  void* take(size_t bytes) const;
+  void* take(size_t bytes, const std::string& purpose) const;
   void give_back(void* memory, size_t bytes) const noexcept { release(memory, bytes, user); }
 
   penstock_allocate_callback allocate = nullptr;
@@ -89,8 +90,8 @@ std::unique_ptr<Backend> make_cpu_backend(int threads, const HostAllocator& allo
 class Memory {
  public:
   Memory() = default;
-  Memory(std::shared_ptr<Backend> backend, size_t bytes)
-      : backend_(std::move(backend)), bytes_(bytes), data_(bytes ? backend_->allocate(bytes) : nullptr) {}
+  Memory(std::shared_ptr<Backend> backend, size_t bytes, const std::string& purpose)
+      : backend_(std::move(backend)), bytes_(bytes), data_(bytes ? backend_->allocate(bytes, purpose) : nullptr) {}
   ~Memory() {
     if (data_) backend_->release(data_, bytes_);
   }

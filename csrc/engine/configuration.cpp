@@ -57,11 +57,18 @@ Configuration::Layout Configuration::make_layout(const Engine& engine) {
   for (int64_t size : lanes.scratch_size) {
     arenas.push_back(layout.own_bytes);
     layout.own_bytes += align_up(static_cast<size_t>(size) * unit);
+    layout.scratch_bytes += align_up(static_cast<size_t>(size) * unit);
   }
   for (size_t i = 0; i < tensors.size(); ++i)
     if (tensors[i].kind == TensorKind::kScratch)
       layout.offsets[i] = arenas[static_cast<size_t>(lanes.home[i])] + static_cast<size_t>(tensors[i].offset) * unit;
   return layout;
+}
+
+std::string Configuration::purpose(const Layout& layout) {
+  return cat("a session of ", layout.stream_bytes + layout.own_bytes, " bytes (", layout.stream_bytes,
+             " of the stream's state, ", layout.own_bytes - layout.scratch_bytes, " of caches, inputs and outputs, ",
+             layout.scratch_bytes, " of scratch)");
 }
 
 size_t Configuration::memory_required(const Engine& engine) {
@@ -70,7 +77,7 @@ size_t Configuration::memory_required(const Engine& engine) {
 }
 
 std::shared_ptr<StreamMemory> Configuration::make_stream_memory() const {
-  auto memory = std::make_shared<StreamMemory>(engine_->backend(), layout_.stream_bytes);
+  auto memory = std::make_shared<StreamMemory>(engine_->backend(), layout_.stream_bytes, purpose(layout_));
   const auto& tensors = plan().tensors;
   for (size_t i = 0; i < tensors.size(); ++i)
     if (belongs_to_stream(tensors[i]))
@@ -84,7 +91,7 @@ Configuration::Configuration(std::shared_ptr<const Engine> engine, const Configu
     : engine_(std::move(engine)),
       layout_(make_layout(*engine_)),
       stream_(sibling ? sibling->stream_ : make_stream_memory()),
-      own_(engine_->backend(), layout_.own_bytes) {
+      own_(engine_->backend(), layout_.own_bytes, purpose(layout_)) {
   engine_->require_weights();
   for (int lane = 0; lane < lane_count(); ++lane) {
     done_.push_back(engine_->backend()->make_mark());

@@ -16,7 +16,8 @@ namespace penstock {
 
 // The tensors that a stream keeps whatever its configuration, by name and lane.
 struct StreamMemory {
-  StreamMemory(std::shared_ptr<Backend> backend, size_t bytes) : memory(std::move(backend), bytes) {}
+  StreamMemory(std::shared_ptr<Backend> backend, size_t bytes, const std::string& purpose)
+      : memory(std::move(backend), bytes, purpose) {}
 
   Memory memory;
   std::map<std::pair<std::string, int>, size_t> offsets;
@@ -57,9 +58,11 @@ class Configuration {
     std::vector<size_t> offsets;                        // by tensor, in its home
     std::map<std::pair<int, int>, size_t> copies = {};  // by tensor and lane
     size_t stream_bytes = 0;
-    size_t own_bytes = 0;  // the scratch arenas at the end
+    size_t own_bytes = 0;      // the scratch arenas at the end
+    size_t scratch_bytes = 0;  // of them
   };
   static Layout make_layout(const Engine& engine);
+  static std::string purpose(const Layout& layout);  // for the message when there is too little memory
   static size_t place(Layout& layout, const Engine& engine, int tensor);
 
   std::shared_ptr<StreamMemory> make_stream_memory() const;

@@ -55,9 +55,16 @@ VideoPlan::VideoPlan(const Plan& plan) {
 }
 
 void Stream::require_open(const char* call) const {
+  if (device_failed_) fail(PENSTOCK_ERR_DEVICE, call, ": the device failed (", failure_, "); the session cannot go on");
   if (!failure_.empty())
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, call, ": the stream stopped at an error (", failure_, "); reset the session");
   if (ended_) fail(PENSTOCK_ERR_INVALID_ARGUMENT, call, " after flush; reset the session to begin a new stream");
+}
+
+void Stream::stop_at(const std::exception& error) {
+  failure_ = error.what();
+  const auto* known = dynamic_cast<const Error*>(&error);
+  device_failed_ = known && known->status() == PENSTOCK_ERR_DEVICE;
 }
 
 void Stream::push(const uint8_t* frames, int64_t count) {
@@ -102,7 +109,7 @@ void Stream::run_chunk(const uint8_t* frames) try {
   }
   ++stats_.chunks;
 } catch (const std::exception& error) {
-  failure_ = error.what();
+  stop_at(error);
   throw;
 }
 
@@ -176,7 +183,7 @@ void Stream::empty_stream_batch() try {
   for (int64_t i = 0; i < video_.delay && calls_ > 0; ++i) denoise();
   collect(0);
 } catch (const std::exception& error) {
-  failure_ = error.what();
+  stop_at(error);
   throw;
 }
 
@@ -194,7 +201,7 @@ void Stream::go_on_with(const std::shared_ptr<const Engine>& engine) {
     session_.go_on_with(std::move(next), last_chunk >= 0, video_.delay == 0);
     if (last_chunk >= 0) session_.write("chunk", &last_chunk, sizeof last_chunk);
   } catch (const std::exception& error) {
-    failure_ = error.what();
+    stop_at(error);
     throw;
   }
   video_ = video;
@@ -218,6 +225,7 @@ void Stream::reset() {
   unfilled_ = 0;
   ended_ = false;
   failure_.clear();
+  device_failed_ = false;
   pending_.clear();
   ready_.clear();
   awaited_.clear();

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -65,6 +66,7 @@ class Stream {
 
  private:
   void require_open(const char* call) const;
+  void stop_at(const std::exception& error);
   void run_pending();
   void run_chunk(const uint8_t* frames);
   void denoise();
@@ -81,6 +83,7 @@ class Stream {
   int64_t unfilled_ = 0;  // slots of the stream batch whose caches are still to be restored
   bool ended_ = false;
   std::string failure_;           // of the run that left the state between two chunks
+  bool device_failed_ = false;    // and no reset can help
   std::vector<uint8_t> pending_;  // frames of the chunk that is not complete yet
   std::deque<std::vector<uint8_t>> ready_;
 

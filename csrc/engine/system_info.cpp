@@ -28,6 +28,9 @@ void query_cuda(penstock_system_info& info) {
   driver.cuDeviceGetCount(&info.cuda_device_count);
   if (driver.cuDeviceGet(&device, 0) == cuda::kSuccess)
     driver.cuDeviceGetName(info.cuda_device_name, sizeof info.cuda_device_name, device);
+  size_t bytes = 0;
+  if (*info.cuda_device_name && driver.cuDeviceTotalMem_v2(&bytes, device) == cuda::kSuccess)
+    info.cuda_memory_bytes = bytes;
   if (!info.has_cuda_backend) copy_text(info.cuda_problem, "this build of penstock has no CUDA kernels");
 }
 

@@ -38,11 +38,11 @@ Fingerprint fingerprint(const void* data, size_t bytes) {
 }
 
 WeightArena::WeightArena(std::shared_ptr<Backend> backend, size_t first_block) : backend_(std::move(backend)) {
-  if (first_block) block_ = std::make_shared<Memory>(backend_, first_block);
+  if (first_block) block_ = std::make_shared<Memory>(backend_, first_block, "weights");
 }
 
 void WeightArena::grow(size_t bytes) {
-  block_ = std::make_shared<Memory>(backend_, std::max(bytes, kBlock));
+  block_ = std::make_shared<Memory>(backend_, std::max(bytes, kBlock), "weights");
   used_ = 0;
 }
 

@@ -13,7 +13,8 @@
 namespace {
 
 constexpr uint64_t kEncoded = 0x7465736e6f726d61;  // what a tensor map of ours ends with
-constexpr int kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotReady = 600, kCaptureInvalid = 901;
+constexpr int kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotReady = 600, kCaptureInvalid = 901,
+              kIllegalAddress = 700;
 
 struct Mock {
   std::mutex mutex;
@@ -24,6 +25,7 @@ struct Mock {
   std::map<void*, int64_t> captured;      // stream or graph → launches in it
   std::map<void*, std::string> pointers;  // stream or graph → addresses that its launches are given, as JSON
   std::string log;                        // calls that move data or order streams, one JSON list a line
+  bool lost = false;                      // the context failed
   int64_t contexts = 0;                   // pushed and not popped
   int64_t problems = 0;
 };
@@ -65,8 +67,20 @@ int destroy(const char* name, void* handle) {
   return kSuccess;
 }
 
+// MOCK_FAIL="cuGraphLaunch 5": from the fifth such call on the context is lost, and all work fails.
+bool lost(const std::string& name) {
+  const char* setting = std::getenv("MOCK_FAIL");
+  if (setting && !mock().lost) {
+    const std::string text = setting;
+    const size_t space = text.find(' ');
+    mock().lost = name == text.substr(0, space) && mock().counts[name] >= std::atoi(text.c_str() + space);
+  }
+  return mock().lost;
+}
+
 int needs_context(const char* name) {
   count(name);
+  if (lost(name)) return kIllegalAddress;
   return mock().contexts > 0 ? kSuccess : problem("a call without a current context");
 }
 
@@ -129,6 +143,7 @@ MOCK int cuGetErrorString(int result, const char** text) {
 MOCK int cuDeviceGetCount(int* devices) { return *devices = setting("MOCK_DEVICES", 1), kSuccess; }
 MOCK int cuDeviceGet(int* device, int number) { return *device = number, kSuccess; }
 MOCK int cuDeviceGetName(char* name, int size, int) { return std::snprintf(name, size, "Mock GPU"), kSuccess; }
+MOCK int cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = size_t{2} << 30, kSuccess; }
 MOCK int cuDeviceGetAttribute(int* value, int attribute, int) {
   const int architecture = setting("MOCK_ARCHITECTURE", 90);
   if (attribute == 16) return *value = setting("MOCK_MULTIPROCESSORS", 132), kSuccess;
@@ -162,8 +177,10 @@ MOCK int cuMemGetInfo_v2(size_t* available, size_t* total) {
 }
 MOCK int cuMemAlloc_v2(unsigned long long* address, size_t bytes) {
   LOCK;
-  if (needs_context("cuMemAlloc")) return kInvalidValue;
-  if (bytes > static_cast<size_t>(setting("MOCK_MEMORY_MIB", 1 << 20)) << 20) return kOutOfMemory;
+  if (const int result = needs_context("cuMemAlloc")) return result;
+  size_t used = bytes;
+  for (const auto& [memory, size] : mock().device) used += size;
+  if (used > static_cast<size_t>(setting("MOCK_MEMORY_MIB", 1 << 20)) << 20) return kOutOfMemory;
   void* memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   mock().device[memory] = bytes;
   *address = reinterpret_cast<unsigned long long>(memory);
@@ -179,9 +196,10 @@ MOCK int cuMemFree_v2(unsigned long long address) {
 }
 MOCK int cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
   LOCK;
+  if (const int result = needs_context("cuMemHostAlloc")) return result;
   *memory = std::malloc(bytes);
   mock().handles.insert(*memory);
-  return needs_context("cuMemHostAlloc");
+  return kSuccess;
 }
 MOCK int cuMemFreeHost(void* memory) {
   LOCK;

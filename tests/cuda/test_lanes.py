@@ -53,7 +53,7 @@ class Trace:
 
     def __init__(self, seen: dict[str, Any]):
         self.cells = {name: tuple(place) for name, place in seen["tensors"].items()}
-        for _call, _, to, source, size in (entry for entry in seen["log"] if entry[0] == "copy"):
+        for _, _, to, source, size in (entry for entry in seen["log"] if entry[0] == "copy"):
             self.cells[f"copy of {self.cell(source)} at {to}"] = (to, size)
         self.weights = [(begin, begin + size) for begin, size in seen["weights"]]
         self.graphs = {graph: addresses for _, graph, addresses in seen["graphs"]}

@@ -107,3 +107,25 @@ def test_create_and_destroy_leak_nothing(model: Model) -> None:
     for _ in range(5):
         open_session(model, "cuda").close()
     assert torch.cuda.mem_get_info()[0] >= free - (64 << 20)
+
+
+def test_throughput_gives_the_same_frames(model: Model, clip: np.ndarray) -> None:
+    """To the bit: what runs side by side on the device must not meet."""
+    with open_session(model, "cuda") as session:
+        expected = run(session, clip)
+    with open_session(model, "cuda", schedule="throughput") as session:
+        for _ in range(3):
+            np.testing.assert_array_equal(run(session, clip), expected)
+            session.reset()
+
+
+@pytest.mark.parametrize("schedule", ["latency", "throughput"])
+def test_a_switch_goes_on_as_on_the_cpu_backend(model: Model, clip: np.ndarray, schedule: str) -> None:
+    outputs = []
+    for device in ("cuda", "cpu"):
+        with open_session(model, device, steps=2, sink_threshold=-1.0, schedule=schedule,
+                          configurations=[{"steps": 3}, {"mode": "sequential"}]) as session:  # fmt: skip
+            frames = [session.push(clip[:29]), session.switch(steps=3), session.push(clip[29:49])]
+            frames += [session.switch(steps=2, mode="sequential"), session.push(clip[49:]), session.flush()]
+            outputs.append(np.concatenate(frames).astype(np.float32))
+    assert len(outputs[0]) == len(clip) and relative_l2(*outputs) < BOUND

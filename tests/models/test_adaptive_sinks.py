@@ -5,7 +5,6 @@ What the cache does not hold yet is NaN, outputs are NaN before every call, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +17,8 @@ from tests.models.block_causal import ClipDenoiser
 from tests.models.placed_cache import PlacedDit
 from tests.models.random_dit import RandomDit
 from tests.models.test_block_causal import BATCH, SEQUENTIAL, TINY, Clip, fill_with_nan, run_call, run_engine
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 CHUNKS = 24  # with the first one
 CLEAR_MARGIN = 2e-5  # between similarities and the threshold: what float32 decides as float64 does
@@ -47,14 +48,6 @@ CONFIGS = {
 }  # fmt: skip
 
 Results = dict[tuple[int, int], torch.Tensor]
-
-
-@pytest.fixture(autouse=True)
-def one_torch_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def denoise(dit: RandomDit, config: Config, clip: Clip, dtype: torch.dtype) -> tuple[Results, PlacedDit]:

@@ -6,7 +6,6 @@ are NaN before every call, and every chunk has its own noise level.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,8 @@ from penstock.runtime.engine import Session
 from tests.helpers import assert_accurate, normal, relative_l2
 from tests.models.block_causal import BlockCausalDit, ClipDenoiser
 from tests.models.random_dit import RandomDit, prompt
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 TINY = DitSpec(dim=48, ffn_dim=80, heads=2, layers=2, text_len=24, text_dim=40, freq_dim=32)
 HEAD_128 = DitSpec(dim=256, ffn_dim=320, heads=2, layers=2, text_len=24, text_dim=40, freq_dim=32)
@@ -50,15 +51,6 @@ CONFIGS = {
     "no_sinks": make_config(mode=SEQUENTIAL, steps=2, chunk_latents=3, first_latents=3, cache_frames=6, sink_frames=0),
 }
 PHILOX = ("batch_of_4", "shared", "per_step", "chunks_of_3")
-
-
-@pytest.fixture(autouse=True)
-def one_torch_thread() -> Iterator[None]:
-    """The tensors are tiny: with more threads torch mostly waits for them, on a busy machine ten times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

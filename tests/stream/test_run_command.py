@@ -187,3 +187,12 @@ def test_a_long_prompt_is_cut_with_a_warning(
     )
     run_json(capsys, model_path, raw, "-o", full, "--prompt", " ".join(words[:127]))
     np.testing.assert_array_equal(raw_frames(cut), raw_frames(full))
+
+
+def test_the_schedule_changes_no_frame(
+    capsys: pytest.CaptureFixture, model_path: Path, raw: Path, tmp_path: Path
+) -> None:
+    outputs = [tmp_path / "latency.rgb", tmp_path / "throughput.rgb"]
+    for output in outputs:
+        run_json(capsys, model_path, raw, "-o", output, "--schedule", output.stem)
+    assert outputs[0].read_bytes() == outputs[1].read_bytes() and len(raw_frames(outputs[0])) == 6

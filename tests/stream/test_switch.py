@@ -6,7 +6,7 @@ had, or step by step the same where there was one for each of as many steps and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,8 @@ from tests.models.block_causal import ClipDenoiser
 from tests.stream.conftest import SIZE, random_clip
 from tests.stream.test_session import open_session, run
 from tests.stream.test_whole_stream import PROMPT, PublishedPipeline
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 Switches = dict[int, dict[str, Any]]  # chunk that is the first of a configuration -> fields that change
 
@@ -81,15 +83,6 @@ def run_switched(session: Session, clip: np.ndarray, switches: Switches) -> tupl
             returned.append(len(frames[-1]))
         frames.append(session.push(frame))
     return np.concatenate([*frames, session.flush()]), returned
-
-
-@pytest.fixture(autouse=True)
-def one_torch_thread() -> Iterator[None]:
-    """The tensors of the reference are tiny: more threads mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", STREAMS)

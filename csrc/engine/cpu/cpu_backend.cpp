@@ -48,10 +48,11 @@ class CpuBackend : public Backend {
   DType compute_dtype() const override { return DType::kF32; }
 
   // Pages of an anonymous mapping are zero, and unused cache costs nothing until it is touched.
-  void* allocate(size_t bytes) override {
-    if (allocator_.allocate) return std::memset(allocator_.take(bytes), 0, bytes);
+  void* allocate(size_t bytes, const std::string& purpose) override {
+    if (allocator_.allocate) return std::memset(allocator_.take(bytes, purpose), 0, bytes);
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) fail(PENSTOCK_ERR_OUT_OF_MEMORY, "cannot allocate ", bytes >> 20, " MiB of host memory");
+    if (memory == MAP_FAILED)
+      fail(PENSTOCK_ERR_OUT_OF_MEMORY, "device cpu: not enough memory for ", purpose, ": needs ", bytes, " bytes");
     return memory;
   }
   void release(void* memory, size_t bytes) noexcept override {

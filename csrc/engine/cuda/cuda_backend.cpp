@@ -30,6 +30,19 @@ OwnedStream make_stream() {
   return OwnedStream(stream);
 }
 
+Address allocate_memory(size_t bytes, const std::string& purpose) {
+  Address memory = 0;
+  const Result result = find_driver().cuMemAlloc_v2(&memory, bytes);
+  if (result == kOutOfMemory) {
+    size_t available = 0, total = 0;
+    PENSTOCK_CUDA(cuMemGetInfo_v2, &available, &total);
+    fail(PENSTOCK_ERR_OUT_OF_MEMORY, "device cuda: not enough memory for ", purpose, ": needs ", bytes, " bytes, ",
+         available, " of ", total, " are free");
+  }
+  check(result, "cuMemAlloc");
+  return memory;
+}
+
 // A stream with what work in it needs for itself.
 struct StreamLane {
   OwnedStream stream;
@@ -64,7 +77,7 @@ struct DeviceState {
     StreamLane& lane = lanes[static_cast<size_t>(number)];
     if (!lane.stream) lane.stream = make_stream();
     if (!lane.staging) lane.staging = std::make_unique<Staging>(lane.stream.get());
-    if (!lane.workspace) PENSTOCK_CUDA(cuMemAlloc_v2, &lane.workspace, BlasLt::kWorkspaceBytes);
+    if (!lane.workspace) lane.workspace = allocate_memory(BlasLt::kWorkspaceBytes, "the workspace of matrix products");
     return lane;
   }
   Stream stream(int number) { return lane(number).stream.get(); }
@@ -76,14 +89,20 @@ struct DeviceState {
   std::unique_ptr<BlasLt> blas;
 };
 
-// One call at a time, with the context current.
-class Call {
+// One call at a time, with the context current: for what lets go of things, which works on a failed device too.
+class Cleanup {
  public:
-  explicit Call(DeviceState& device) : lock_(device.mutex), current_(device.context) {}
+  explicit Cleanup(DeviceState& device) : lock_(device.mutex), current_(device.context) {}
 
  private:
   std::lock_guard<std::mutex> lock_;
   Current current_;
+};
+
+// The same for everything else.
+class Call : Cleanup {
+ public:
+  explicit Call(DeviceState& device) : Cleanup(device) { refuse_failed_device(); }
 };
 
 class CudaProgram : public Program {
@@ -96,7 +115,7 @@ class CudaProgram : public Program {
     capture(ops);
   }
   ~CudaProgram() override {
-    const Call call(*device_);
+    const Cleanup call(*device_);
     exec_.reset();
     begin_.reset();
     end_.reset();
@@ -155,7 +174,7 @@ class CudaMark : public Mark {
     event_ = make_event();
   }
   ~CudaMark() override {
-    const Call call(*device_);
+    const Cleanup call(*device_);
     event_.reset();
   }
   Event event() const { return event_.get(); }
@@ -174,7 +193,7 @@ class CudaDownload : public Download {
     PENSTOCK_CUDA(cuMemHostAlloc, &memory_, bytes_, 0);
   }
   ~CudaDownload() override {
-    const Call call(*device_);
+    const Cleanup call(*device_);
     find_driver().cuEventSynchronize(arrived_.get());  // or the device would write to memory that is no more
     find_driver().cuMemFreeHost(memory_);
     arrived_.reset();
@@ -209,28 +228,16 @@ class CudaBackend : public Backend {
   const char* name() const override { return "cuda"; }
   DType compute_dtype() const override { return DType::kBF16; }
 
-  void* allocate(size_t bytes) override {
+  void* allocate(size_t bytes, const std::string& purpose) override {
     const Call call(*device_);
-    Address memory = 0;
-    if (allocator_.allocate) {
-      void* given = allocator_.take(bytes);
-      PENSTOCK_CUDA(cuMemsetD8Async, address_of(given), 0, bytes, device_->stream(0));
-      return given;
-    }
-    const Result result = find_driver().cuMemAlloc_v2(&memory, bytes);
-    if (result == kOutOfMemory) {
-      size_t available = 0, total = 0;
-      PENSTOCK_CUDA(cuMemGetInfo_v2, &available, &total);
-      fail(PENSTOCK_ERR_OUT_OF_MEMORY, "device cuda: needs ", bytes >> 20, " MiB, of ", total >> 20, " MiB ",
-           available >> 20, " MiB are free");
-    }
-    check(result, "cuMemAlloc");
+    const Address memory =
+        allocator_.allocate ? address_of(allocator_.take(bytes, purpose)) : allocate_memory(bytes, purpose);
     PENSTOCK_CUDA(cuMemsetD8Async, memory, 0, bytes, device_->stream(0));
     return reinterpret_cast<void*>(memory);
   }
 
   void release(void* memory, size_t bytes) noexcept override {
-    const Call call(*device_);
+    const Cleanup call(*device_);
     if (allocator_.allocate) return allocator_.give_back(memory, bytes);
     find_driver().cuMemFree_v2(address_of(memory));
   }

@@ -2,7 +2,10 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
+#include <mutex>
 
 #include "engine/error.h"
 
@@ -32,6 +35,28 @@ std::string load(Driver& driver) {
   return "";
 }
 
+// The first failure that no context survives, of any thread.
+class ContextFailure {
+ public:
+  void set(const std::string& message) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (message_.empty()) message_ = message;
+  }
+  std::string get() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return message_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string message_;
+};
+
+ContextFailure& context_failure() {
+  static ContextFailure failure;
+  return failure;
+}
+
 }  // namespace
 
 const Driver& find_driver() {
@@ -54,7 +79,17 @@ void check(Result result, const char* call) {
   const char* text = nullptr;
   find_driver().cuGetErrorString(result, &text);
   const penstock_status status = result == kOutOfMemory ? PENSTOCK_ERR_OUT_OF_MEMORY : PENSTOCK_ERR_DEVICE;
-  fail(status, "CUDA: ", call, " failed: ", text ? text : "unknown error", " (", result, ")");
+  const std::string message = cat("CUDA: ", call, " failed: ", text ? text : "unknown error", " (", result, ")");
+  if (std::find(std::begin(kContextFailures), std::end(kContextFailures), result) != std::end(kContextFailures))
+    context_failure().set(message);
+  throw Error(status, message);
+}
+
+void refuse_failed_device() {
+  const std::string message = context_failure().get();
+  if (!message.empty())
+    fail(PENSTOCK_ERR_DEVICE, "device cuda failed earlier (", message,
+         "); free its sessions and engines, and start the process again");
 }
 
 }  // namespace penstock::cuda

@@ -25,6 +25,10 @@ constexpr Result kSuccess = 0;
 constexpr Result kOutOfMemory = 2;
 constexpr Result kNotReady = 600;
 
+// Results that leave a context of no use: uncorrectable memory and link errors, and kernels that went wrong (illegal
+// address, timeout, assertion, illegal instruction and the like). Every later call gives them again.
+constexpr Result kContextFailures[] = {214, 220, 700, 702, 710, 714, 715, 716, 717, 718, 719};
+
 enum class DeviceAttribute : int { kMultiprocessors = 16, kComputeMajor = 75, kComputeMinor = 76 };
 enum class FunctionAttribute : int { kMaxDynamicShared = 8 };
 constexpr unsigned kStreamNonBlocking = 1;
@@ -41,6 +45,7 @@ constexpr int kTensorBFloat16 = 9, kInterleaveNone = 0, kSwizzle128 = 3, kPromot
   X(cuDeviceGetCount, (int*))                                             \
   X(cuDeviceGet, (Device*, int))                                          \
   X(cuDeviceGetName, (char*, int, Device))                                \
+  X(cuDeviceTotalMem_v2, (size_t*, Device))                               \
   X(cuDeviceGetAttribute, (int*, DeviceAttribute, Device))                \
   X(cuDevicePrimaryCtxRetain, (Context*, Device))                         \
   X(cuDevicePrimaryCtxRelease_v2, (Device))                               \
@@ -99,6 +104,9 @@ const Driver& require_driver();
 
 // Throws PENSTOCK_ERR_OUT_OF_MEMORY or PENSTOCK_ERR_DEVICE, with the driver's words, unless the call went well.
 void check(Result result, const char* call);
+
+// Throws PENSTOCK_ERR_DEVICE if `check` has ever seen one of kContextFailures: nothing works on the device any more.
+void refuse_failed_device();
 
 // Calls a driver function by name and checks it.
 #define PENSTOCK_CUDA(call, ...) ::penstock::cuda::check(::penstock::cuda::require_driver().call(__VA_ARGS__), #call)

@@ -117,8 +117,9 @@ typedef struct penstock_system_info {
   char cuda_problem[160];     /* why CUDA cannot be used here; empty if it can */
   char blas[64];              /* CPU matrix product, for instance "OpenBLAS 0.3.21" or "plain" */
   char compiler[64];
-  int32_t cpu_threads;      /* threads that the CPU backend uses by default */
-  int32_t has_cuda_sources; /* 1 if its kernels in CUDA C++ were compiled as well, which needs nvcc */
+  int32_t cpu_threads;        /* threads that the CPU backend uses by default */
+  int32_t has_cuda_sources;   /* 1 if its kernels in CUDA C++ were compiled as well, which needs nvcc */
+  uint64_t cuda_memory_bytes; /* of the first device, in use or not */
 } penstock_system_info;
 
 /* [any thread] */
@@ -148,9 +149,8 @@ typedef enum penstock_log_level {
 
 /* When the frames of a chunk come out. Both give the same frames, to the bit. */
 typedef enum penstock_schedule {
-  PENSTOCK_SCHEDULE_LATENCY = 0, /* of the push that completed it */
-  PENSTOCK_SCHEDULE_THROUGHPUT =
-      1, /* two chunks later, or of flush: it is decoded while others are denoised, encoded */
+  PENSTOCK_SCHEDULE_LATENCY = 0,    /* of the push that completed it */
+  PENSTOCK_SCHEDULE_THROUGHPUT = 1, /* two chunks later; encoder, denoiser and decoder work side by side */
   PENSTOCK_SCHEDULE_MAX_ENUM = 0x7fffffff
 } penstock_schedule;
 

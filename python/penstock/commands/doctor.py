@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from penstock import __version__
-from penstock.commands.output import emit
+from penstock.commands.output import bytes_text, emit
 
 HELP = "say what works here and what is missing"
 
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> None:
     system = query_system()
     libraries = {package: _version(package) for package in LIBRARIES}
     driver = system["cuda_driver_version"]
+    gpu = f"{system['cuda_device_name']}, {bytes_text(system['cuda_memory_bytes'])}"
     lines = [
         f"penstock     {__version__}",
         f"python       {platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         f"cpu backend  yes: {system['cpu_threads']} threads, matrix products by {system['blas']}",
         f"cuda backend {_describe_cuda(system)}",
         f"cuda driver  {f'{driver // 1000}.{driver % 1000 // 10}' if driver else 'none'}",
-        f"gpu          {system['cuda_device_name'] or 'none'}",
+        f"gpu          {gpu if system['cuda_device_name'] else 'none'}",
     ]
     if system["cuda_problem"]:
         lines.append(f"             {system['cuda_problem']}")

@@ -68,7 +68,8 @@ def describe_plan(plan: Plan, with_ops: bool) -> tuple[dict[str, Any], str]:
     lines = [f"plan {plan.name}", "", "tensors        count        bytes (compute = bf16)"]
     lines += [f"  {kind:<10} {row['tensors']:>7} {bytes_text(row['bytes']):>12}" for kind, row in kinds.items()]
     lines[-2] += f", packed into {bytes_text(kinds['scratch']['packed_bytes'])}"
-    lines += ["", "step state"]
+    session = sum(kinds[kind]["bytes"] for kind in ("state", "input", "output")) + kinds["scratch"]["packed_bytes"]
+    lines += [f"  one session on a GPU takes {bytes_text(session)} beside the weights", "", "step state"]
     lines += [
         f"  {s.name:<16} {s.dtype:<4} {list(s.shape)!s:<12} init {list(s.init)}" for s in plan.step_state.values()
     ]
@@ -77,7 +78,8 @@ def describe_plan(plan: Plan, with_ops: bool) -> tuple[dict[str, Any], str]:
         lines += ["", f"phase {phase}: {len(ops)} ops"]
         lines += _op_lines(plan, phase) if with_ops else [f"  {count:>5} × {name}" for name, count in counts.items()]
     phases = {phase: dict(Counter(op.op for op in ops)) for phase, ops in plan.phases.items()}
-    result = {"plan": plan.name, "config": plan.config, "tensors": kinds, "phases": phases}
+    result = {"plan": plan.name, "config": plan.config, "tensors": kinds, "session_bytes": session,
+              "phases": phases}  # fmt: skip
     return result, "\n".join(lines)
 
 

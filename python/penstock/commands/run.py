@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.commands.build import parse_size
 from penstock.commands.config_options import add_config_arguments, config_fields
 from penstock.commands.output import FrameBar, bytes_text, emit, say
+from penstock.runtime.config import SCHEDULES
 from penstock.runtime.errors import PenstockError, os_errors_as_penstock
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="key of all noise (default 0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU backend (default: all cores)")
+    parser.add_argument("--schedule", choices=SCHEDULES, default=SCHEDULES[0], help="throughput: frames come two "
+                        "chunks later, at a higher rate; the same ones")  # fmt: skip
     _add_video_arguments(parser.add_argument_group("video"))
     add_config_arguments(parser.add_argument_group("denoising"))
 
@@ -202,7 +205,8 @@ def _open_session(options: argparse.Namespace) -> tuple[Session, float]:
         prompt = read_prompt(prompt)
     model = load(options.model)
     config = _config(options, model.settings)
-    session = model.session(prompt, config=config, device=options.device, threads=options.threads, seed=options.seed)
+    session = model.session(prompt, config=config, device=options.device, threads=options.threads, seed=options.seed,
+                            schedule=options.schedule)  # fmt: skip
     return session, time.perf_counter() - start
 
 
