@@ -34,7 +34,7 @@ from .timing import Measure
 from .variants import Target
 
 FORMAT, VERSION = "penstock-benchmark", 1
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parent / "results"
 Row = dict[str, Any]
 
 

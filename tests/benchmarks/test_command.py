@@ -34,7 +34,7 @@ def test_ops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(row["metrics"]["us"]["rounds"] >= 14 for row in results.rows)
     assert results.machine["versions"]["torch"] and results.machine["commit"]
     assert main(["bench", "--compare", str(path), str(path)]) == 0
-    assert "0 of 4 metrics changed beyond the noise" in capsys.readouterr().out
+    assert "0 of 2 metrics changed beyond the noise" in capsys.readouterr().out
 
 
 def test_no_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def test_doctor(clean_environment: Path) -> None:
 def test_bench_from_the_wheel(clean_environment: Path) -> None:
     """Without torch only ours is measured, and that is said."""
     text = run(clean_environment / "penstock", "bench", "rms_norm", "--device", "cpu", "--passes", "1")
-    assert "rms_norm  tiny-64x96-2 48x256->48x256    cpu" in text and "eager" not in text
+    assert "rms_norm  tiny-64x96-2 48x256->48x256  cpu" in text and "eager" not in text
     assert "skipped     all libraries: torch is not installed" in text
 
 
