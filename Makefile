@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-CPP_SOURCES := $(shell git ls-files --cached --others --exclude-standard 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'tests/*.c' 'tests/*.cpp' 'tests/*.h' 'examples/*.c' 'examples/*.cpp')
+CPP_SOURCES := $(shell git ls-files --cached --others --exclude-standard 'csrc/*.h' 'csrc/*.hpp' 'csrc/*.cpp' 'csrc/*.cu' 'tests/*.c' 'tests/*.h' 'tests/*.cpp' 'tests/*.hpp' 'examples/*.c' 'examples/*.cpp' 'examples/*.hpp')
 
-.PHONY: help demo test lint format fuzz bench report wheel gpu clean
+.PHONY: help demo test lint format fuzz sanitize bench report wheel gpu clean
 
 help:
 	@echo "make demo    set up .venv, build, turn a generated clip into another video with the tiny model (CPU)"
 	@echo "make test    set up .venv, build, run the tests"
 	@echo "make lint    ruff and clang-format, as CI checks them (make format applies them)"
 	@echo "make fuzz    fuzz the plan and safetensors readers for a minute (needs clang++)"
+	@echo "make sanitize  C++ hosts over a library with thread, address and undefined-behaviour sanitizers"
 	@echo "make bench   benchmarks on this machine: ops and streams against floors and libraries, the DiT against torch"
 	@echo "make wheel   build dist/penstock-*.whl"
 	@echo "make gpu     build, test the kernels and streams on an NVIDIA GPU, measure ops and streams"
@@ -47,6 +48,9 @@ format: $(VENV)/.build
 fuzz: $(VENV)/.build
 	$(BIN)/python tests/fuzz/small_plan.py build/fuzz/small_plan.json
 	bash tests/fuzz/run.sh 25 build/fuzz/small_plan.json
+
+sanitize: $(VENV)/.build
+	PATH=$(abspath $(BIN)):$$PATH PYTHON=python bash tests/embed/sanitize.sh build/sanitize
 
 bench: $(VENV)/.build
 	$(BIN)/penstock bench --json build/ops.json

@@ -74,10 +74,6 @@ def baselines(parts: Callable[..., tuple[Any, Any, Any]], names: tuple[str, ...]
     """Baselines of an op; ``parts(**roles and attributes)`` returns its q, k and v in the shapes above."""
 
     def prepare(name: str) -> Callable[..., Run]:
-        def prepared(**given: Any) -> Run:
-            run = BASELINES[name](*parts(**given))
-            return lambda: run().reshape(given["out"].shape)
-
-        return prepared
+        return lambda **given: BASELINES[name](*parts(**given))
 
     return {name: prepare(name) for name in names}

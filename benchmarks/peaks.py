@@ -108,7 +108,7 @@ def _fp8(target: Target) -> Measure | None:
     one = torch.ones((), device="cuda")
 
     def prepare(_: dict[str, Any]) -> Callable[[], Any]:
-        return lambda: torch._scaled_mm(x, weight.T, one, one, out_dtype=torch.bfloat16)
+        return lambda: torch._scaled_mm(x, weight.T, one, one, out_dtype=torch.bfloat16, use_fast_accum=True)
 
     empty = TorchData(Call("fp8", {}, {}, {}), {}, target, 1)
     return _best({"torch": TorchVariant(prepare, empty, _ONCE)}, 2.0 * n**3, target)

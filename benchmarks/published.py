@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.runtime.errors import PenstockError, is_number
+from penstock.runtime.errors import PenstockError, is_number, os_errors_as_penstock, parse_json_object
 
 
 @dataclass(frozen=True)
@@ -24,12 +23,10 @@ class Published:
     @classmethod
     def load(cls, path: str | Path) -> Published:
         """PenstockError, naming what is wrong, if the file is none."""
-        try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise PenstockError(f"{path}: cannot read the figures: {error}") from None
+        with os_errors_as_penstock(path, "read the figures"):
+            record = parse_json_object(Path(path).read_bytes(), str(path))
         names = ("program", "machine", "source", "fps")
-        if not isinstance(record, dict) or set(record) != set(names):
+        if set(record) != set(names):
             raise PenstockError(f"{path}: expected an object of {', '.join(names)}")
         fps = record["fps"]
         if not isinstance(fps, dict) or not all(is_number(value) and value > 0 for value in fps.values()):

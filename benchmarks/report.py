@@ -3,8 +3,8 @@
     python -m penstock.benchmarks.report [--results benchmarks/results] [--page docs/performance.md]
 
 Only what lies between ``<!-- generated: NAME -->`` and ``<!-- end -->`` is written; all else of the page is prose. NAME
-is a result file without its suffix, ``A beside B`` for streams with another program's figures (published.py), or
-``noise A B`` for the comparison of two. Charts go beside the page.
+is a result file without its suffix (where it is not there yet, that is said), ``A beside B`` for streams with another
+program's figures (published.py), or ``noise A B`` for the comparison of two. Charts go beside the page.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from penstock.runtime.errors import PenstockError
+from penstock.runtime.errors import PenstockError, os_errors_as_penstock
 
 from .charts import Bar, Point, bars, roofline
 from .compare import comparison_text
@@ -30,10 +30,8 @@ _SECTION = re.compile(r"(<!-- generated: ([^>]+?) -->\n).*?(<!-- end -->)", re.D
 
 def write_report(results: Path, page: Path) -> list[Path]:
     """Rewrites the generated parts of ``page``; returns the files that were written."""
-    try:
+    with os_errors_as_penstock(page, "read the page"):
         text = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PenstockError(f"{page}: cannot read the page: {error.strerror}") from None
     charts: dict[str, str] = {}
 
     def section(match: re.Match[str]) -> str:
@@ -54,7 +52,10 @@ def _section(what: str, results: Path, charts: dict[str, str]) -> str:
         first, second = (Results.load(results / f"{name}.json") for name in names)
         return f"```\n{comparison_text(first, second)}\n```"
     name, _, other = what.partition(" beside ")
-    found = Results.load(results / f"{name}.json")
+    path = results / f"{name}.json"
+    if not path.exists():
+        return f"Not measured yet: there is no `{name}.json`."
+    found = Results.load(path)
     if found.set == "ops":
         parts = _ops_section(name, found, charts)
     else:
@@ -67,9 +68,19 @@ def _ops_section(name: str, found: Results, charts: dict[str, str]) -> list[str]
     peaks = MeasuredPeaks.from_json(found.peaks).for_floors
     points = [_point(row) for row in found.rows if row["matrix_flops"]]
     charts[f"{name}_roofline.svg"] = roofline(found.title, peaks, points)
-    charts[f"{name}_time.svg"] = bars(f"{found.title}: time of each op in a chunk", "ms", _op_bars(found.rows))
+    charts[f"{name}_time.svg"] = bars(
+        f"{found.title}: time of each op in a chunk, of its costliest calls", "ms", _op_bars(found.rows)
+    )
     images = [f"![{what}]({name}_{what}.svg)" for what in ("time", "roofline")]
-    return [markdown_table(OP_HEADERS, op_cells(found), numbers_from=3), *images]
+    return [markdown_table(OP_HEADERS, op_cells(found, _costliest(found.rows)), numbers_from=3), *images]
+
+
+def _costliest(rows: Sequence[Row]) -> list[Row]:
+    """The rows of each op's first call at each shape, which is the one that takes most of a chunk at its floor."""
+    first: dict[tuple[str, str], str] = {}
+    for row in rows:
+        first.setdefault((row["op"], row["shape"]), row["call"])
+    return [row for row in rows if row["call"] == first[row["op"], row["shape"]]]
 
 
 def _point(row: Row) -> Point:

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock.runtime.errors import PenstockError
+from penstock.runtime.errors import PenstockError, os_errors_as_penstock, parse_json_object
 
 from .machine import ClockMonitor, describe_machine
 from .peaks import MeasuredPeaks, measure_peaks
@@ -55,29 +55,28 @@ class Results:
     @property
     def title(self) -> str:
         """The machine in a few words."""
-        return self.machine["gpu"] if self.device == "cuda" else f"{self.machine['cpu']}"
+        return self.machine["gpu" if self.device == "cuda" else "cpu"]
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, "version": VERSION, **asdict(self)}
 
+    def to_text(self) -> str:
+        """The file's text, one line per row, so that changes of a row are changes of a line."""
+        head = json.dumps({**self.to_json(), "rows": []}, indent=1)
+        rows = ",\n".join(f"  {json.dumps(row)}" for row in self.rows)
+        return head.replace('"rows": []', f'"rows": [\n{rows}\n ]' if rows else '"rows": []', 1) + "\n"
+
     def save(self, path: Path) -> None:
-        try:
+        with os_errors_as_penstock(path, "write the results"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise PenstockError(f"{path}: cannot write the results: {error.strerror}") from None
+            path.write_text(self.to_text(), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
         """Reads a result file; PenstockError if it is none."""
-        try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise PenstockError(f"{path}: cannot read the results: {error}") from None
-        if not isinstance(record, dict) or (record.pop("format", None), record.pop("version", None)) != (
-            FORMAT,
-            VERSION,
-        ):
+        with os_errors_as_penstock(path, "read the results"):
+            record = parse_json_object(Path(path).read_bytes(), str(path))
+        if (record.pop("format", None), record.pop("version", None)) != (FORMAT, VERSION):
             raise PenstockError(f'{path}: expected a result file ("format": "{FORMAT}", "version": {VERSION})')
         try:
             found = cls(**record)

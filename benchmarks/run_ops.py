@@ -70,12 +70,18 @@ class CallBenchmark:
 
     def _build(self) -> None:
         call, target, values = self.call, self.target, random_arrays(self.benchmark, self.call)
+        if not target.is_cuda:
+            self.skipped.add("triton, cuda, library", "they need an NVIDIA device")
         name = engine_name(call.op, target.device)
         self._add(name, lambda: EngineVariant(call, values, target, self.rotation), lambda made: made.result())
         if why := why_missing("torch", target.device):
             self.skipped.add("all libraries", why)
             return
-        data = TorchData(call, values, target, self.rotation.sets)
+        try:
+            data = TorchData(call, values, target, self.rotation.sets)
+        except RuntimeError as error:  # out of memory
+            self.skipped.add(f"libraries of {call.op} {label(call)}", str(error).splitlines()[0][:200])
+            return
         output = first_output(call)
         for name, prepare in self._prepares():
             self._add(name, lambda prepare=prepare: TorchVariant(prepare, data, self.rotation),
@@ -83,11 +89,9 @@ class CallBenchmark:
 
     def _prepares(self) -> Iterator[tuple[str, Callable[[dict[str, Any]], Callable[[], Any]]]]:
         """Every implementation in torch that can run here, by name; the others are noted as skipped."""
-        if not self.target.is_cuda:
-            self.skipped.add("triton, cuda, library", "they need an NVIDIA device")
-        elif why := why_missing("triton", self.target.device):
+        if self.target.is_cuda and (why := why_missing("triton", self.target.device)):
             self.skipped.add("triton", why)
-        elif self.call.op != "gemm":  # which is cuBLASLt alone
+        elif self.target.is_cuda and self.call.op != "gemm":  # which is cuBLASLt alone
             yield "triton", launching(self.call)
         for name, baseline in self.benchmark.baselines.items():
             why = why_missing(LIBRARY.get(name, "torch"), self.target.device)
@@ -165,6 +169,22 @@ def costly_calls(calls: Sequence[tuple[Call, int]], peaks: Peaks, most: int | No
     return ranked[:most]
 
 
+def by_importance(
+    jobs: Sequence[tuple[OpBenchmark, Shape]], target: Target, peaks: Peaks
+) -> list[tuple[OpBenchmark, Shape]]:
+    """All ops at the first shape of their kind, then at the second; the costliest first."""
+    rank: dict[str, dict[str, int]] = {}
+    for benchmark, shape in jobs:
+        rank.setdefault(benchmark.kind, {}).setdefault(shape.name, len(rank[benchmark.kind]))
+
+    def order(job: tuple[OpBenchmark, Shape]) -> tuple[int, float]:
+        benchmark, shape = job
+        calls = shape.calls(benchmark.op, benchmark.settings, COMPUTE_BYTES[target.device])
+        return rank[benchmark.kind][shape.name], -sum(n * peaks.floor_seconds(op_cost(call)) for call, n in calls)
+
+    return sorted(jobs, key=order)
+
+
 def measure_op(
     benchmark: OpBenchmark, shape: Shape, target: Target, peaks: MeasuredPeaks, skipped: Skipped,
     most: int | None = None, seconds: float | None = None,
@@ -200,9 +220,13 @@ def measure_set(
     jobs: Sequence[tuple[OpBenchmark, Shape]], target: Target, peaks: MeasuredPeaks, skipped: Skipped,
     most: int | None, seconds: float | None, tell: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Rows of many ops, in order; after ``seconds`` no new one is begun, and those left are named in ``skipped``."""
+    """Rows of many ops; after ``seconds`` no new one is begun, and those left are named in ``skipped``.
+
+    With a limit the jobs go by shape, in the order of their first mention, and the op that takes longest at its floor
+    is first; else in order.
+    """
     begin, rows = time.perf_counter(), []
-    for benchmark, shape in jobs:
+    for benchmark, shape in jobs if seconds is None else by_importance(jobs, target, peaks.for_floors):
         if seconds is not None and time.perf_counter() - begin > seconds:
             skipped.add(f"{benchmark.op} {shape.name}", f"no time left of {seconds:.0f} s")
             continue

@@ -31,23 +31,22 @@ CODERS = {"wan": {"decoder": "wan"}, "taehv": {"encoder": "taehv", "decoder": "t
 
 @dataclass(frozen=True)
 class Shape:
-    """A model and a configuration; ``phases``: those whose calls count, the steady ones first."""
+    """A model and a configuration. ``phases``: what every chunk runs; ``rare``: other phases of interest."""
 
     name: str
     model: ModelSpec
     config: Config
     phases: tuple[str, ...]
+    rare: tuple[str, ...]
 
     def calls(self, op: str, settings: Mapping[str, Any], compute_bytes: int) -> list[tuple[Call, int]]:
-        """The distinct calls of an op and how many the phases make of each, in the order of the first.
+        """The distinct calls of an op and how many a chunk makes of each, in the order of the first.
 
-        ``settings``: fields of the config that the op needs. An op that no steady phase has is looked for in the
-        first ones.
+        ``settings``: fields of the config that the op needs. An op that no chunk runs is looked for in the rare phases.
         """
         plan = _plan(self.model, replace(self.config, timesteps=None, **settings))
-        steady = [phase for phase in self.phases if not phase.endswith("_first")]
         counts: dict[str, tuple[Call, int]] = {}
-        for phases in (steady, self.phases):
+        for phases in (self.phases, self.rare):
             for entry in (entry for phase in phases for entry in plan.phases[phase] if entry.op == op):
                 call = Call.of(plan, entry, compute_bytes=compute_bytes)
                 key = repr(call)
@@ -70,14 +69,12 @@ def _shapes() -> dict[str, Shape]:
                 for frames in CACHES:
                     shape = f"{model}-{height}x{width}-{slots}" + (f"-c{frames}" if frames != 6 else "")
                     config = Config(height, width, steps=slots, cache_frames=frames)
-                    phases = ("denoise", "set_prompt", "denoise_first")
-                    found[shape] = Shape(shape, preset(name), config, phases)
+                    found[shape] = Shape(shape, preset(name), config, ("denoise",), ("set_prompt", "denoise_first"))
     for prefix, model, sizes in (("", "1.3b", SIZES), ("tiny-", "tiny", TINY_SIZES)):
         for coder, settings in CODERS.items():
             for height, width in sizes:
                 shape, config = f"{prefix}{coder}-{height}x{width}", Config(height, width, **settings)
-                phases = ("encode", "decode", "encode_first", "decode_first")
-                found[shape] = Shape(shape, preset(MODELS[model]), config, phases)
+                found[shape] = Shape(shape, preset(MODELS[model]), config, ("encode", "decode"), ())
     return found
 
 

@@ -154,8 +154,8 @@ def _variants(block_n: int, **options) -> tuple[Variant, Variant]:
     )  # fmt: skip
 
 
-# Two stages of 128 keys and values take 160 KiB of shared memory: sm_89 and sm_120 have 99, sm_80 and sm_100 would
-# spill registers.
+# Two stages of 128 keys and values take 160 KiB of shared memory; sm_89 and sm_120 have 99, and on sm_80 and sm_100
+# registers would spill.
 VARIANTS = (
     *_variants(128, needs=("HGMMA",), architectures=("90a",)),
     *_variants(64, architectures=("80", "89", "100a", "120a")),

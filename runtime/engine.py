@@ -23,6 +23,8 @@ except ImportError as error:  # a checkout that was never built
 NUMPY_DTYPES = {"f32": np.float32, "u8": np.uint8, "i32": np.int32, "i64": np.int64, "u64": np.uint64,
                 "f16": np.float16, "bf16": np.uint16}  # fmt: skip
 
+SCHEDULES = ("latency", "throughput")
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -44,6 +46,12 @@ def query_system() -> dict[str, Any]:
     return _engine.query_system()
 
 
+def _is_throughput(schedule: str) -> bool:
+    if schedule not in SCHEDULES:
+        raise PenstockError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r:.80}")
+    return schedule == "throughput"
+
+
 class Engine:
     """A plan with its weights on one device; immutable, shared by any number of sessions."""
 
@@ -51,16 +59,33 @@ class Engine:
         self._handle = handle
 
     @classmethod
-    def open(cls, directory: str | os.PathLike[str], device: str = "auto", threads: int = 0) -> Engine:
-        """Opens an engine directory that :func:`penstock.runtime.build.build` wrote. threads 0: all cores."""
+    def open(
+        cls, directory: str | os.PathLike[str], device: str = "auto", threads: int = 0,
+        weights_from: Engine | None = None, schedule: str = "latency",
+    ) -> Engine:  # fmt: skip
+        """Opens an engine directory that :func:`penstock.runtime.build.build` wrote. threads 0: all cores.
+
+        weights_from: an engine on whose device this one is, too, and with which it shares every weight that is equal.
+        schedule of its sessions: "latency", or "throughput", by which frames come out two chunks later, while encoder,
+        denoiser and decoder work side by side.
+        """
         point_to_cublaslt()
-        return cls(_engine.Engine.open(os.fspath(directory), device, threads))
+        return cls(
+            _engine.Engine.open(
+                os.fspath(directory), device, threads, weights_from and weights_from._handle, _is_throughput(schedule)
+            )
+        )
 
     @classmethod
-    def create(cls, plan: Plan, weights: Iterable[PackedWeight], device: str = "auto", threads: int = 0) -> Engine:
-        """An engine from a plan and its weights, which are copied to the device one by one."""
+    def create(
+        cls, plan: Plan, weights: Iterable[PackedWeight], device: str = "auto", threads: int = 0,
+        weights_from: Engine | None = None, schedule: str = "latency",
+    ) -> Engine:  # fmt: skip
+        """An engine from a plan and its weights, which are copied to the device one by one; otherwise like `open`."""
         point_to_cublaslt()
-        handle = _engine.Engine.create(plan.to_json(), device, threads)
+        handle = _engine.Engine.create(
+            plan.to_json(), device, threads, weights_from and weights_from._handle, _is_throughput(schedule)
+        )
         for weight in weights:
             handle.set_weight(weight.name, weight.dtype, list(weight.shape), weight.bytes())
         return cls(handle)
@@ -188,6 +213,18 @@ class Session:
     def flush(self) -> None:
         """Ends the stream, so that every pushed frame has its frame out."""
         self._handle.flush()
+
+    def prepare(self, engine: Engine) -> None:
+        """Makes ready what `switch` to another configuration's engine needs, and keeps it."""
+        self._handle.prepare(engine._handle)
+
+    def switch(self, engine: Engine) -> None:
+        """Goes on with another configuration of the model from the next chunk on; its engine shares this one's weights.
+
+        Frames of chunks in flight are finished, and wait to be pulled.
+        """
+        self._handle.switch(engine._handle)
+        self.engine = engine
 
     def pull(self) -> np.ndarray:
         """All finished frames that were not pulled yet, uint8 [n, height, width, 3]."""

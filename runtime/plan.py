@@ -31,6 +31,10 @@ class Tensor:
     computes in: f32 on the CPU backend, bf16 on CUDA. ``offset`` places a scratch tensor in the scratch arena (in
     compute elements) and a view in its ``base`` (in elements of the base). ``init`` fills a step field at creation and
     reset. ``source`` says where a weight's values come from; it is not part of the plan's JSON.
+
+    ``carry`` says what becomes of state and step fields when a stream goes on with another configuration: ``same`` goes
+    over as it is, ``own`` is each configuration's own, and ``slots`` has one entry per cache slot along ``slot_axis``,
+    which the other configuration may have in another number.
     """
 
     name: str
@@ -40,6 +44,8 @@ class Tensor:
     base: str | None = None
     offset: int = 0
     init: tuple[float, ...] | None = None
+    carry: str = "same"
+    slot_axis: int = 0
     source: WeightSource | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -49,6 +55,10 @@ class Tensor:
 
     def to_dict(self) -> dict[str, Any]:
         record: dict[str, Any] = {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
+        if self.carry != "same":
+            record["carry"] = self.carry
+        if self.carry == "slots":
+            record["slot_axis"] = self.slot_axis
         if self.kind == "step":
             record["init"] = list(self.init or (0,))
             return record
@@ -64,7 +74,7 @@ class Tensor:
         init = tuple(record["init"]) if "init" in record else None
         shape = tuple(int(dim) for dim in record["shape"])
         return cls(record["name"], kind or record["kind"], record["dtype"], shape, record.get("base"),
-                   record.get("offset", 0), init)  # fmt: skip
+                   record.get("offset", 0), init, record.get("carry", "same"), record.get("slot_axis", 0))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -165,8 +175,10 @@ class PlanBuilder:
     def weight(self, name: str, shape: tuple[int, ...], source: WeightSource, dtype: str = "compute") -> Tensor:
         return self._declare(self._plan.tensors, Tensor(name, "weight", dtype, shape, source=source))
 
-    def state(self, name: str, shape: tuple[int, ...], dtype: str = "compute") -> Tensor:
-        return self._declare(self._plan.tensors, Tensor(name, "state", dtype, shape))
+    def state(
+        self, name: str, shape: tuple[int, ...], dtype: str = "compute", carry: str = "same", slot_axis: int = 0
+    ) -> Tensor:
+        return self._declare(self._plan.tensors, Tensor(name, "state", dtype, shape, carry=carry, slot_axis=slot_axis))
 
     def input(self, name: str, shape: tuple[int, ...], dtype: str = "f32") -> Tensor:
         return self._declare(self._plan.tensors, Tensor(name, "input", dtype, shape))
@@ -178,9 +190,14 @@ class PlanBuilder:
         """A temporary of the open phase; its name gets the phase's as prefix."""
         return self._declare(self._plan.tensors, Tensor(f"{self._open_phase()}/{name}", "scratch", dtype, shape))
 
-    def step(self, name: str, dtype: str, shape: tuple[int, ...], init: tuple[float, ...] = (0,)) -> Tensor:
+    def step(
+        self, name: str, dtype: str, shape: tuple[int, ...], init: tuple[float, ...] = (0,), carry: str = "same",
+        slot_axis: int = 0,
+    ) -> Tensor:  # fmt: skip
         """A step-state field; ``init`` holds one value for all elements or one per element."""
-        return self._declare(self._plan.step_state, Tensor(name, "step", dtype, shape, init=init))
+        return self._declare(
+            self._plan.step_state, Tensor(name, "step", dtype, shape, init=init, carry=carry, slot_axis=slot_axis)
+        )
 
     def view(self, base: Tensor, shape: tuple[int, ...], offset: int = 0) -> Tensor:
         """A contiguous part of ``base`` (or of a view's base), seen with another shape; ``offset`` in elements."""

@@ -14,6 +14,7 @@ def cublaslt(x, weight, activation, bias=None, **_):
     columns = weight.T
 
     def run():
+        before = torch.backends.cuda.preferred_blas_library()
         torch.backends.cuda.preferred_blas_library("cublaslt")
         try:
             if bias is None:
@@ -22,7 +23,7 @@ def cublaslt(x, weight, activation, bias=None, **_):
                 return torch.addmm(bias, x, columns)
             return torch._addmm_activation(bias, x, columns, use_gelu=True)
         finally:
-            torch.backends.cuda.preferred_blas_library("default")
+            torch.backends.cuda.preferred_blas_library(before)
 
     return run
 

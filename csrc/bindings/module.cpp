@@ -81,16 +81,20 @@ class PyEngine {
   PyEngine(const PyEngine&) = delete;
   PyEngine& operator=(const PyEngine&) = delete;
 
-  static penstock_engine_params params(const std::string& device, int threads) {
+  static penstock_engine_params params(const std::string& device, int threads, const PyEngine* weights_from,
+                                       bool throughput) {
     penstock_engine_params values;
     penstock_engine_params_init(&values);
     values.device = device_of(device);
     values.threads = threads;
+    values.weights_from = weights_from ? weights_from->get() : nullptr;
+    values.schedule = throughput ? PENSTOCK_SCHEDULE_THROUGHPUT : PENSTOCK_SCHEDULE_LATENCY;
     return values;
   }
 
-  static std::unique_ptr<PyEngine> open(const std::string& directory, const std::string& device, int threads) {
-    const penstock_engine_params values = params(device, threads);
+  static std::unique_ptr<PyEngine> open(const std::string& directory, const std::string& device, int threads,
+                                        const PyEngine* weights_from, bool throughput) {
+    const penstock_engine_params values = params(device, threads, weights_from, throughput);
     penstock_engine* engine = nullptr;
     {
       py::gil_scoped_release release;
@@ -99,8 +103,9 @@ class PyEngine {
     return std::make_unique<PyEngine>(engine);
   }
 
-  static std::unique_ptr<PyEngine> create(const std::string& plan, const std::string& device, int threads) {
-    const penstock_engine_params values = params(device, threads);
+  static std::unique_ptr<PyEngine> create(const std::string& plan, const std::string& device, int threads,
+                                          const PyEngine* weights_from, bool throughput) {
+    const penstock_engine_params values = params(device, threads, weights_from, throughput);
     penstock_engine* engine = nullptr;
     check(penstock_engine_create(plan.data(), plan.size(), &values, &engine));
     return std::make_unique<PyEngine>(engine);
@@ -178,10 +183,12 @@ class PySession {
 
   void write(const std::string& name, const py::buffer& values) {
     const py::buffer_info info = values.request();
+    py::gil_scoped_release release;
     check(penstock_session_write(session_, name.c_str(), info.ptr, static_cast<size_t>(info.size * info.itemsize)));
   }
   void read(const std::string& name, const py::buffer& values) const {
     const py::buffer_info info = values.request(/*writable=*/true);
+    py::gil_scoped_release release;
     check(penstock_session_read(session_, name.c_str(), info.ptr, static_cast<size_t>(info.size * info.itemsize)));
   }
   void set_prompt(const std::string& dtype, const std::vector<int64_t>& shape, const py::buffer& values) {
@@ -193,7 +200,10 @@ class PySession {
     py::gil_scoped_release release;
     check(penstock_session_run(session_, phase.c_str()));
   }
-  void reset() { check(penstock_session_reset(session_)); }
+  void reset() {
+    py::gil_scoped_release release;
+    check(penstock_session_reset(session_));
+  }
 
   // frames: uint8 [n, height, width, 3], contiguous; a timestamp for each.
   void push(const py::buffer& frames, const std::vector<int64_t>& timestamps) {
@@ -225,6 +235,14 @@ class PySession {
   void flush() {
     py::gil_scoped_release release;
     check(penstock_session_flush(session_));
+  }
+  void prepare(const PyEngine& engine) {
+    py::gil_scoped_release release;
+    check(penstock_session_prepare(session_, engine.get()));
+  }
+  void switch_to(const PyEngine& engine) {
+    py::gil_scoped_release release;
+    check(penstock_session_switch(session_, engine.get()));
   }
   int64_t poll() const {
     int64_t frames = 0;
@@ -313,8 +331,10 @@ PYBIND11_MODULE(_engine, module) {
   module.def("query_system", &query_system);
   module.def("check_plan", [](const std::string& plan) { check(penstock_check_plan(plan.data(), plan.size())); });
   py::class_<PyEngine>(module, "Engine")
-      .def_static("open", &PyEngine::open, py::arg("directory"), py::arg("device"), py::arg("threads"))
-      .def_static("create", &PyEngine::create, py::arg("plan"), py::arg("device"), py::arg("threads"))
+      .def_static("open", &PyEngine::open, py::arg("directory"), py::arg("device"), py::arg("threads"),
+                  py::arg("weights_from").none(true), py::arg("throughput"))
+      .def_static("create", &PyEngine::create, py::arg("plan"), py::arg("device"), py::arg("threads"),
+                  py::arg("weights_from").none(true), py::arg("throughput"))
       .def("set_weight", &PyEngine::set_weight)
       .def("tensor_info", &PyEngine::tensor_info)
       .def("session_memory_required", &PyEngine::session_memory_required);
@@ -328,6 +348,8 @@ PYBIND11_MODULE(_engine, module) {
       .def("push", &PySession::push)
       .def("generate", &PySession::generate)
       .def("flush", &PySession::flush)
+      .def("prepare", &PySession::prepare)
+      .def("switch", &PySession::switch_to)
       .def("submit", &PySession::submit)
       .def("submit_end", &PySession::submit_end)
       .def("wait", &PySession::wait)

@@ -10,21 +10,41 @@
 
 namespace penstock {
 
+constexpr size_t kTensorAlignment = 256;  // bytes
+
+inline size_t align_up(size_t bytes) { return (bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment; }
+
 struct BoundOp {
   const OpDefinition* definition;
   OpArgs args;
+};
+
+// Lanes of work on a device. Each runs in order; different ones run side by side but for what waits for a mark. Lane 0
+// is the one for everything that has no other.
+constexpr int kLanes = 3;
+
+// A place in a lane, for other lanes to wait for.
+class Mark {
+ public:
+  virtual ~Mark() = default;
+};
+
+// Bytes on their way from the device; the host asks for them later.
+class Download {
+ public:
+  virtual ~Download() = default;
+  virtual void start(const void* device, int lane) = 0;
+  virtual void finish(void* host) = 0;  // waits for the bytes of the last start
 };
 
 // A phase made ready to run again and again; on CUDA a captured graph.
 class Program {
  public:
   virtual ~Program() = default;
-  virtual void run() = 0;  // on a device it may return before the work is done
+  virtual void run() = 0;  // in its lane; on a device it may return before the work is done
   virtual bool is_graph() const = 0;
   virtual std::optional<double> last_ms() = 0;  // time of the last run, if it is done; does not wait
 };
-
-constexpr size_t kTensorAlignment = 256;  // bytes
 
 class Backend {
  public:
@@ -36,11 +56,19 @@ class Backend {
   virtual void* allocate(size_t bytes) = 0;
   virtual void release(void* memory, size_t bytes) noexcept = 0;
 
-  virtual void upload(void* device, const void* host, size_t bytes) = 0;
-  virtual void download(void* host, const void* device, size_t bytes) = 0;
-  virtual void clear(void* device, size_t bytes) = 0;
+  virtual void upload(void* device, const void* host, size_t bytes, int lane) = 0;
+  virtual void download(void* host, const void* device, size_t bytes, int lane) = 0;
+  virtual void copy(void* to, const void* from, size_t bytes, int lane) = 0;  // both on the device, apart
+  virtual void clear(void* device, size_t bytes, int lane) = 0;
 
-  virtual std::unique_ptr<Program> prepare(std::vector<BoundOp> ops) = 0;
+  virtual std::unique_ptr<Program> prepare(std::vector<BoundOp> ops, int lane) = 0;
+  virtual std::unique_ptr<Download> make_download(size_t bytes) = 0;
+
+  // Orders lanes: what `lane` does after `wait` comes after what stood in the marked lane at `record`.
+  virtual std::unique_ptr<Mark> make_mark() = 0;
+  virtual void record(Mark& mark, int lane) = 0;
+  virtual void wait(const Mark& mark, int lane) = 0;
+  virtual void synchronize() = 0;  // the host waits for all lanes
 };
 
 // A host's own device memory; without `allocate` the backend's.

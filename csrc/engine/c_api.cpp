@@ -15,11 +15,21 @@ thread_local std::string last_error;
 thread_local const char* last_error_text = "";
 
 penstock_engine_params default_params() {
-  return sized_struct<penstock_engine_params>();  // of zeros: device AUTO, all cores, silent, memory of our own
+  return sized_struct<penstock_engine_params>();  // of zeros: device AUTO, all cores, silent, LATENCY, own memory
 }
 
 penstock_engine_params read_params(const penstock_engine_params* given) {
   return given ? read_struct(given, default_params(), "params") : default_params();
+}
+
+const Engine* weights_from(const penstock_engine_params& params) {
+  return params.weights_from ? params.weights_from->engine.get() : nullptr;
+}
+
+Schedule schedule_of(const penstock_engine_params& params) {
+  if (params.schedule == PENSTOCK_SCHEDULE_LATENCY) return Schedule::kLatency;
+  if (params.schedule == PENSTOCK_SCHEDULE_THROUGHPUT) return Schedule::kThroughput;
+  fail(PENSTOCK_ERR_INVALID_ARGUMENT, "unknown schedule ", static_cast<int>(params.schedule));
 }
 
 std::shared_ptr<Backend> make_backend(const penstock_engine_params& params) {
@@ -30,6 +40,13 @@ std::shared_ptr<Backend> make_backend(const penstock_engine_params& params) {
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "threads: expected 0 (all cores) to 4096, got ", params.threads);
   if (!params.allocate != !params.release)
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "params: expected allocate and release, or neither, got one of them");
+  if (const Engine* other = weights_from(params)) {
+    const bool is_cuda = std::string_view(other->backend()->name()) == "cuda";
+    if (params.device != PENSTOCK_DEVICE_AUTO && (params.device == PENSTOCK_DEVICE_CUDA) != is_cuda)
+      fail(PENSTOCK_ERR_INVALID_ARGUMENT, "weights_from: that engine is on device ", other->backend()->name());
+    if (params.allocate) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "params: an engine with weights_from has its allocator");
+    return other->backend();
+  }
   const HostAllocator allocator{params.allocate, params.release, params.allocator_user};
   const bool use_cuda =
       params.device == PENSTOCK_DEVICE_CUDA || (params.device == PENSTOCK_DEVICE_AUTO && !*system_info().cuda_problem);
@@ -124,7 +141,8 @@ penstock_status penstock_engine_open(const char* directory, const penstock_engin
   return guarded([&] {
     require(engine, "engine") = nullptr;
     const penstock_engine_params values = read_params(params);
-    auto opened = Engine::open(&require(directory, "directory"), make_backend(values));
+    auto opened =
+        Engine::open(&require(directory, "directory"), make_backend(values), weights_from(values), schedule_of(values));
     const std::string prompt_path = std::string(directory) + "/prompt.safetensors";
     std::shared_ptr<const PromptEmbeddings> prompt;
     if (access(prompt_path.c_str(), F_OK) == 0)
@@ -139,7 +157,9 @@ penstock_status penstock_engine_create(const char* plan_json, size_t size, const
     require(engine, "engine") = nullptr;
     const penstock_engine_params values = read_params(params);
     Plan plan = read_plan({&require(plan_json, "plan_json"), size}, "plan");
-    *engine = make_handle(std::make_shared<Engine>(std::move(plan), make_backend(values)), values, nullptr);
+    auto created =
+        std::make_shared<Engine>(std::move(plan), make_backend(values), weights_from(values), schedule_of(values));
+    *engine = make_handle(std::move(created), values, nullptr);
   });
 }
 

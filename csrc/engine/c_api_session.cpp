@@ -1,5 +1,6 @@
 // The C ABI: sessions, their parameters and statistics. Frames are in c_api_video.cpp.
 #include "engine/c_api.h"
+#include "engine/json.h"
 
 using namespace penstock;
 
@@ -145,8 +146,15 @@ void penstock_phase_stats_init(penstock_phase_stats* stats) {
 penstock_status penstock_session_get_phase_stats(penstock_session* session, const char* phase,
                                                  penstock_phase_stats* stats) {
   return guarded([&] {
-    const size_t index = require(session, "session").engine().phase_index(&require(phase, "phase"));
-    const PhaseStats record = session->session_stats().phases[index];
+    const std::map<std::string, PhaseStats> phases = require(session, "session").session_stats().phases;
+    require(phase, "phase");
+    const auto found = phases.find(phase);
+    if (found == phases.end()) {
+      std::string known;
+      for (const auto& [name, record] : phases) known += (known.empty() ? "" : ", ") + name;
+      fail(PENSTOCK_ERR_INVALID_ARGUMENT, "no phase ", quoted(phase), "; the session has: ", known);
+    }
+    const PhaseStats& record = found->second;
     write_struct(stats, penstock_phase_stats{0, 0, record.runs, record.last_ms, record.total_ms}, "stats");
   });
 }

@@ -37,6 +37,14 @@ penstock_status penstock_session_flush(penstock_session* session) {
   return guarded([&] { require(session, "session").flush(); });
 }
 
+penstock_status penstock_session_prepare(penstock_session* session, const penstock_engine* engine) {
+  return guarded([&] { require(session, "session").prepare(require(engine, "engine").engine); });
+}
+
+penstock_status penstock_session_switch(penstock_session* session, const penstock_engine* engine) {
+  return guarded([&] { require(session, "session").go_on_with(require(engine, "engine").engine); });
+}
+
 penstock_status penstock_session_submit(penstock_session* session, const penstock_frame* frame, int64_t timeout_ms) {
   return guarded_wait([&] { return require(session, "session").submit(read_frame(frame), timeout_ms); });
 }

@@ -8,28 +8,33 @@
 namespace penstock {
 namespace {
 
-// Offsets of the weights in one arena, by tensor index; the last entry is the arena's size.
-std::vector<size_t> place_weights(const Plan& plan, DType compute) {
-  std::vector<size_t> offsets;
-  size_t end = 0;
+// Bytes of all weights, each aligned.
+size_t weights_size(const Plan& plan, DType compute) {
+  size_t size = 0;
   for (const PlanTensor& tensor : plan.tensors) {
-    offsets.push_back(end);
     if (tensor.kind != TensorKind::kWeight) continue;
     const DType dtype = tensor.dtype == DType::kCompute ? compute : tensor.dtype;
-    end += align_up(static_cast<size_t>(tensor.elements) * dtype_size(dtype));
+    size += align_up(static_cast<size_t>(tensor.elements) * dtype_size(dtype));
   }
-  offsets.push_back(end);
-  return offsets;
+  return size;
 }
 
 }  // namespace
 
-Engine::Engine(Plan plan, std::shared_ptr<Backend> backend)
+Engine::Engine(Plan plan, std::shared_ptr<Backend> backend, const Engine* weights_from, Schedule schedule)
     : plan_(std::move(plan)),
+      lanes_(plan_, schedule),
       backend_(std::move(backend)),
-      offsets_(place_weights(plan_, backend_->compute_dtype())),
-      is_set_(plan_.tensors.size(), false),
-      weights_(backend_, offsets_.back()) {}
+      shareable_(weights_from ? weights_from->weight_table() : WeightTable{}),
+      arena_(backend_, weights_from ? 0 : weights_size(plan_, backend_->compute_dtype())),
+      weights_(plan_.tensors.size()) {}
+
+WeightTable Engine::weight_table() const {
+  WeightTable table;
+  for (size_t i = 0; i < weights_.size(); ++i)
+    if (weights_[i]) table.emplace(plan_.tensors[i].name, weights_[i]);
+  return table;
+}
 
 void Engine::set_weight(std::string_view name, DType dtype, const Shape& shape, const void* data) {
   const int index = plan_.find(name);
@@ -41,40 +46,42 @@ void Engine::set_weight(std::string_view name, DType dtype, const Shape& shape, 
   if (shape != tensor.shape || (dtype != target && !floating))
     fail(PENSTOCK_ERR_BAD_WEIGHTS, "weight ", quoted(name), ": expected ", shape_text(tensor.shape), " ",
          floating ? "f32, bf16 or f16" : dtype_name(target), ", got ", shape_text(shape), " ", dtype_name(dtype));
-  void* device = weight_data(index);
   if (dtype == target) {
-    backend_->upload(device, data, tensor_bytes(tensor));
+    weights_[index] = make_weight(tensor, data);
   } else {
     std::vector<char> converted(tensor_bytes(tensor));
     convert_elements(dtype, data, target, converted.data(), tensor.elements);
-    backend_->upload(device, converted.data(), converted.size());
+    weights_[index] = make_weight(tensor, converted.data());
   }
-  is_set_[index] = true;
+}
+
+// The other engine's weight if it is the same to the bit, or a new one.
+std::shared_ptr<const Weight> Engine::make_weight(const PlanTensor& tensor, const void* data) {
+  const Fingerprint content = fingerprint(data, tensor_bytes(tensor));
+  const DType dtype = resolve(tensor.dtype);
+  if (const auto found = shareable_.find(tensor.name); found != shareable_.end()) {
+    const Weight& other = *found->second;
+    if (other.dtype == dtype && other.shape == tensor.shape && other.content == content) return found->second;
+  }
+  return arena_.store(dtype, tensor.shape, content, data, tensor_bytes(tensor));
 }
 
 void Engine::require_weights() const {
   std::vector<std::string> missing;
   for (size_t i = 0; i < plan_.tensors.size(); ++i) {
     const PlanTensor& tensor = plan_.tensors[i];
-    if (tensor.kind == TensorKind::kWeight && !is_set_[i])
+    if (tensor.kind == TensorKind::kWeight && !weights_[i])
       missing.push_back(quoted(tensor.name) + " " + shape_text(tensor.shape));
   }
   if (!missing.empty()) throw Error(PENSTOCK_ERR_BAD_WEIGHTS, listing("missing weights", missing));
 }
 
-size_t Engine::phase_index(std::string_view phase) const {
-  const int index = plan_.find_phase(phase);
-  if (index >= 0) return static_cast<size_t>(index);
-  std::string known;
-  for (const PlanPhase& entry : plan_.phases) known += (known.empty() ? "" : ", ") + entry.name;
-  fail(PENSTOCK_ERR_INVALID_ARGUMENT, "no phase ", quoted(phase), "; the plan has: ", known);
-}
-
-std::shared_ptr<Engine> Engine::open(const std::string& directory, std::shared_ptr<Backend> backend) {
+std::shared_ptr<Engine> Engine::open(const std::string& directory, std::shared_ptr<Backend> backend,
+                                     const Engine* weights_from, Schedule schedule) {
   const std::string plan_path = directory + "/plan.json";
   const MappedFile plan_file(plan_path);
   const std::string_view text(static_cast<const char*>(plan_file.data()), plan_file.size());
-  auto engine = std::make_shared<Engine>(read_plan(text, plan_path), std::move(backend));
+  auto engine = std::make_shared<Engine>(read_plan(text, plan_path), std::move(backend), weights_from, schedule);
   const Safetensors weights(directory + "/weights.safetensors");
   std::vector<std::string> unexpected;
   for (const SafetensorsEntry& entry : weights.entries()) {

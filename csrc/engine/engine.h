@@ -7,18 +7,20 @@
 #include <vector>
 
 #include "engine/backend.h"
+#include "engine/lanes.h"
 #include "engine/plan.h"
+#include "engine/weight_arena.h"
 
 namespace penstock {
 
-inline size_t align_up(size_t bytes) { return (bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment; }
-
 class Engine {
  public:
-  Engine(Plan plan, std::shared_ptr<Backend> backend);
+  // `weights_from`, on the same backend: weights that are equal to its are shared with it, not stored again.
+  Engine(Plan plan, std::shared_ptr<Backend> backend, const Engine* weights_from, Schedule schedule);
 
   // Opens an engine directory {plan.json, weights.safetensors}; all weights must be there, and no others.
-  static std::shared_ptr<Engine> open(const std::string& directory, std::shared_ptr<Backend> backend);
+  static std::shared_ptr<Engine> open(const std::string& directory, std::shared_ptr<Backend> backend,
+                                      const Engine* weights_from, Schedule schedule);
 
   void set_weight(std::string_view name, DType dtype, const Shape& shape, const void* data);
 
@@ -26,21 +28,25 @@ class Engine {
   void require_weights() const;
 
   const Plan& plan() const { return plan_; }
-  size_t phase_index(std::string_view phase) const;  // throws, naming the phases that there are
+  const LanePlan& lanes() const { return lanes_; }
   const std::shared_ptr<Backend>& backend() const { return backend_; }
 
   DType resolve(DType dtype) const { return dtype == DType::kCompute ? backend_->compute_dtype() : dtype; }
   size_t tensor_bytes(const PlanTensor& tensor) const {
     return static_cast<size_t>(tensor.elements) * dtype_size(resolve(tensor.dtype));
   }
-  void* weight_data(int tensor) const { return weights_.at(offsets_[tensor]); }
+  void* weight_data(int tensor) const { return weights_[tensor]->data; }
 
  private:
+  WeightTable weight_table() const;
+  std::shared_ptr<const Weight> make_weight(const PlanTensor& tensor, const void* data);
+
   Plan plan_;
+  LanePlan lanes_;
   std::shared_ptr<Backend> backend_;
-  std::vector<size_t> offsets_;  // by tensor; meaningful for weights
-  std::vector<bool> is_set_;
-  Memory weights_;
+  WeightTable shareable_;  // of the engine that this one takes weights from
+  WeightArena arena_;
+  std::vector<std::shared_ptr<const Weight>> weights_;  // by tensor; null for what is no weight, or not set yet
 };
 
 // "a heading:" and up to 20 of the items, one a line, then how many more there are.

@@ -32,30 +32,37 @@ LiveSession::LiveSession(std::shared_ptr<const Engine> engine, const LiveSetting
     : log_(log),
       prompt_(std::move(prompt)),
       settings_(settings),
-      session_(std::move(engine)),
+      engine_(std::move(engine)),
+      session_(engine_),
       queue_(settings.queue),
       session_stats_(session_.stats()) {
   session_.stop_when(&cancelled_);
   try {
     stream_.emplace(session_);
+    layout_ = stream_->video();
   } catch (const Error& error) {
     if (error.status() != PENSTOCK_ERR_UNSUPPORTED) throw;
   }
-  if (stream_ && settings.queue.frames < stream_->video().first_frames)
-    fail(PENSTOCK_ERR_INVALID_ARGUMENT, "queue_frames: expected at least the ", stream_->video().first_frames,
+  if (layout_ && settings.queue.frames < layout_->first_frames)
+    fail(PENSTOCK_ERR_INVALID_ARGUMENT, "queue_frames: expected at least the ", layout_->first_frames,
          " frames of the first chunk, got ", settings.queue.frames);
   if (prompt_) session_.set_prompt(prompt_->dtype, prompt_->shape, prompt_->data.data());
   log_(PENSTOCK_LOG_INFO, "session of ", Session::memory_required(session_.engine()) >> 20, " MiB");
 }
 
 // Throws, saying why, for a plan without video phases.
+const VideoPlan& LiveSession::video_plan() const {
+  if (!layout_) VideoPlan(engine().plan());
+  return *layout_;
+}
+
 Stream& LiveSession::video() {
-  if (!stream_) VideoPlan(engine().plan());
+  video_plan();
   return *stream_;
 }
 
 Picture LiveSession::check(const penstock_frame& frame) {
-  const VideoPlan& plan = video().video();
+  const VideoPlan& plan = video_plan();
   const Picture picture = check_picture(frame, plan.width, plan.height);
   if (picture.memory != PENSTOCK_MEMORY_HOST)
     fail(PENSTOCK_ERR_UNSUPPORTED, "frame: CUDA memory needs an engine on CUDA, this one is on ",
@@ -108,7 +115,7 @@ void LiveSession::push(const penstock_frame& given) {
   {
     const Lock lock(mutex_);
     drive_by(false);
-    frame = queue_.make_frame(video().video().frame_bytes);
+    frame = queue_.make_frame(video_plan().frame_bytes);
   }
   frame.timestamp = given.timestamp;
   frame.arrived = std::chrono::steady_clock::now();
@@ -164,13 +171,29 @@ void LiveSession::flush() {
   collect();
 }
 
+void LiveSession::prepare(const std::shared_ptr<const Engine>& engine) {
+  const Visit visit(*this);
+  session_.make_ready(engine);
+}
+
+void LiveSession::go_on_with(const std::shared_ptr<const Engine>& engine) {
+  const Visit visit(*this);
+  Stream& stream = video();
+  {
+    const Lock lock(mutex_);
+    require_going();
+  }
+  stream.go_on_with(engine);
+  collect();
+}
+
 // Moves what the stream finished to the queue. Called by whoever is inside.
 void LiveSession::collect() {
   while (stream_->available() > 0) {
     Frame frame;
     {
       const Lock lock(mutex_);
-      frame = queue_.make_frame(stream_->video().frame_bytes);
+      frame = queue_.make_frame(video_plan().frame_bytes);
     }
     stream_->pull(frame.rgb.data(), 1);
     if (!in_model_.empty()) {
@@ -184,8 +207,7 @@ void LiveSession::collect() {
 
 void LiveSession::finish(Frame frame) {
   const Lock lock(mutex_);
-  const bool encodes = stream_->video().encodes;
-  if (encodes) {
+  if (video_plan().encodes) {
     const auto age = std::chrono::steady_clock::now() - frame.arrived;
     stats_.last_latency_ms = std::chrono::duration<double, std::milli>(age).count();
     stats_.max_latency_ms = std::max(stats_.max_latency_ms, stats_.last_latency_ms);

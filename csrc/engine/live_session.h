@@ -55,6 +55,8 @@ class LiveSession {
   void push(const penstock_frame& frame);
   void generate(int64_t chunks);
   void flush();
+  void prepare(const std::shared_ptr<const Engine>& engine);
+  void go_on_with(const std::shared_ptr<const Engine>& engine);
 
   // Any thread. A timeout in milliseconds; negative: none. False where it ran out.
   bool submit(const penstock_frame& frame, int64_t timeout_ms);
@@ -66,7 +68,7 @@ class LiveSession {
   std::pair<LiveStats, uint64_t> stats();  // and the frames queued
   SessionStats session_stats();
   uint64_t chunks();
-  const Engine& engine() const { return session_.engine(); }
+  const Engine& engine() const { return *engine_; }
 
  private:
   class Visit;
@@ -79,6 +81,7 @@ class LiveSession {
   };
 
   Stream& video();
+  const VideoPlan& video_plan() const;
   Picture check(const penstock_frame& frame);
   void drive_by(bool worker);
   bool has_stopped() const { return cancelled_ || failure_.status != PENSTOCK_OK; }
@@ -100,8 +103,10 @@ class LiveSession {
   std::shared_ptr<const PromptEmbeddings> prompt_;
   LiveSettings settings_;
   std::atomic<bool> cancelled_{false};
+  const std::shared_ptr<const Engine> engine_;  // that it was created with
   Session session_;
-  std::optional<Stream> stream_;  // none for a plan without video phases
+  std::optional<Stream> stream_;     // none for a plan without video phases
+  std::optional<VideoPlan> layout_;  // the same in all configurations, but for the delay
 
   // Of whoever is inside.
   std::deque<Frame> in_model_;  // without pixels: frames whose outputs are not finished yet

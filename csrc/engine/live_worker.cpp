@@ -33,7 +33,7 @@ bool LiveSession::wait_until(Lock& lock, int64_t timeout_ms, Condition condition
 bool LiveSession::submit(const penstock_frame& given, int64_t timeout_ms) {
   const auto arrived = std::chrono::steady_clock::now();
   const Picture picture = check(given);
-  const VideoPlan& plan = video().video();
+  const VideoPlan& plan = video_plan();
   if (!plan.encodes) fail(PENSTOCK_ERR_UNSUPPORTED, "submit: this plan takes no frames, it is text-to-video");
   Lock lock(mutex_);
   drive_by(true);
@@ -72,7 +72,7 @@ void LiveSession::submit_end() {
 
 bool LiveSession::wait(int64_t timeout_ms, int64_t& frames) {
   frames = 0;
-  video();
+  video_plan();
   Lock lock(mutex_);
   const auto is_known = [this] {
     return queue_.finished() > 0 || ended_ || has_stopped() || driven_by_worker_ == false;
@@ -84,7 +84,7 @@ bool LiveSession::wait(int64_t timeout_ms, int64_t& frames) {
 }
 
 size_t LiveSession::chunk_frames() {
-  const VideoPlan& plan = stream_->video();
+  const VideoPlan& plan = video_plan();
   return static_cast<size_t>(stream_->stats().chunks == 0 ? plan.first_frames : plan.next_frames);
 }
 

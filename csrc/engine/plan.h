@@ -15,6 +15,9 @@ enum class TensorKind { kWeight, kState, kScratch, kInput, kOutput, kView, kStep
 
 const char* kind_name(TensorKind kind);
 
+// What becomes of state and step fields when a stream goes on with another configuration (runtime/plan.py).
+enum class Carry { kSame, kOwn, kSlots };
+
 struct PlanTensor {
   std::string name;
   TensorKind kind;
@@ -24,6 +27,8 @@ struct PlanTensor {
   int base = -1;                  // view: index of the tensor it looks into
   int64_t offset = 0;             // view: elements into its base; scratch: compute elements into the arena
   std::vector<double> init = {};  // step: one value, or one per element
+  Carry carry = Carry::kSame;     // state and step
+  int slot_axis = 0;              // kSlots: the axis that has one entry per cache slot
 };
 
 struct PlanOp {
@@ -40,6 +45,7 @@ struct PlanPhase {
 
 struct Plan {
   std::string name;
+  std::map<std::string, std::string> config;      // as text, to tell configurations apart
   std::vector<PlanTensor> tensors;                // step-state fields included
   std::map<std::string, int, std::less<>> index;  // not a hash table: a plan could choose colliding names
   std::vector<PlanPhase> phases;
@@ -49,6 +55,9 @@ struct Plan {
   int find_phase(std::string_view name) const;
   int root(int tensor) const { return tensors[tensor].base >= 0 ? tensors[tensor].base : tensor; }
 };
+
+// Compute elements that a scratch tensor takes on any device.
+int64_t scratch_units(const PlanTensor& tensor);
 
 // Reads and checks a plan. `what` begins every message. Throws Error(PENSTOCK_ERR_BAD_PLAN).
 Plan read_plan(std::string_view json, std::string_view what);

@@ -11,13 +11,6 @@ namespace {
 
 constexpr int64_t kScratchUnitBytes = 2;  // the smallest compute element; runtime/scratch.py counts the same way
 
-// Compute elements that a scratch tensor takes on any device.
-int64_t scratch_units(const PlanTensor& tensor) {
-  const int64_t bytes =
-      tensor.dtype == DType::kCompute ? kScratchUnitBytes : static_cast<int64_t>(dtype_size(tensor.dtype));
-  return (tensor.elements * bytes + kScratchUnitBytes - 1) / kScratchUnitBytes;
-}
-
 struct Span {
   int first = -1;
   int last = -1;
@@ -163,6 +156,12 @@ class PhaseCheck {
 };
 
 }  // namespace
+
+int64_t scratch_units(const PlanTensor& tensor) {
+  const int64_t bytes =
+      tensor.dtype == DType::kCompute ? kScratchUnitBytes : static_cast<int64_t>(dtype_size(tensor.dtype));
+  return (tensor.elements * bytes + kScratchUnitBytes - 1) / kScratchUnitBytes;
+}
 
 void check_plan_access(const Plan& plan, std::string_view what) {
   for (const PlanTensor& tensor : plan.tensors)

@@ -41,6 +41,36 @@ PlanTensor read_common(const Json& record, TensorKind kind) {
   return tensor;
 }
 
+void read_carry(const Json& record, PlanTensor& tensor) {
+  const auto carry = record.find("carry");
+  if (carry) {
+    const std::string name = carry->string();
+    if (name != "same" && name != "own" && name != "slots")
+      carry->fail("expected same, own or slots, got ", quoted(name));
+    tensor.carry = name == "same" ? Carry::kSame : name == "own" ? Carry::kOwn : Carry::kSlots;
+  }
+  if (tensor.carry == Carry::kSlots)
+    tensor.slot_axis =
+        static_cast<int>(record.at("slot_axis").integer(0, static_cast<int64_t>(tensor.shape.size()) - 1));
+}
+
+std::string config_text(const Json& value) {
+  switch (value.kind()) {
+    case Json::Kind::kNull: return "null";
+    case Json::Kind::kBool: return value.boolean() ? "true" : "false";
+    case Json::Kind::kInteger: return cat(value.integer());
+    case Json::Kind::kReal: return cat(value.real());
+    case Json::Kind::kString: return quoted(value.string());
+    case Json::Kind::kArray: {
+      std::string text;
+      for (const Json& item : value.items()) text += (text.empty() ? "" : ", ") + config_text(item);
+      return "[" + text + "]";
+    }
+    case Json::Kind::kObject: break;
+  }
+  return "an object";
+}
+
 double read_init_value(const Json& json, DType dtype) {
   const double value = json.real();
   const double limit = dtype == DType::kI32 ? 2147483647.0 : 9007199254740992.0;  // 2^53: exact in a double
@@ -51,8 +81,9 @@ double read_init_value(const Json& json, DType dtype) {
 }
 
 PlanTensor read_step(const Json& record) {
-  record.reject_unknown({"name", "dtype", "shape", "init"});
+  record.reject_unknown({"name", "dtype", "shape", "init", "carry", "slot_axis"});
   PlanTensor step = read_common(record, TensorKind::kStep);
+  read_carry(record, step);
   if (step.dtype != DType::kF32 && step.dtype != DType::kI32 && step.dtype != DType::kI64 && step.dtype != DType::kU64)
     record.at("dtype").fail("expected f32, i32, i64 or u64 for step state, got ", dtype_name(step.dtype));
   const Json init = record.at("init");
@@ -80,6 +111,9 @@ PlanTensor read_tensor(const Json& record, const Plan& plan) {
     if (tensor.elements > base.elements - tensor.offset)
       record.fail("view of ", shape_text(tensor.shape), " at element ", tensor.offset, " leaves its base ",
                   quoted(base.name), " ", shape_text(base.shape));
+  } else if (tensor.kind == TensorKind::kState) {
+    record.reject_unknown({"name", "dtype", "shape", "kind", "carry", "slot_axis"});
+    read_carry(record, tensor);
   } else {
     record.reject_unknown({"name", "dtype", "shape", "kind"});
   }
@@ -200,6 +234,8 @@ Plan read_plan(std::string_view text, std::string_view what) {
     json.at("version").fail("expected version 1, got ", json.at("version").integer());
   Plan plan;
   plan.name = json.at("name").string();
+  if (const auto config = json.find("config"))
+    for (const auto& [name, value] : config->members()) plan.config.emplace(name, config_text(value));
   plan.scratch_size = json.at("scratch_size").integer(0, int64_t{1} << 44);
   int64_t elements = 0;
   for (const Json& record : json.at("step_state").items()) add_tensor(plan, read_step(record), record, elements);

@@ -9,6 +9,10 @@
 namespace penstock {
 namespace {
 
+// Chunks whose decoded frames the host does not wait for yet under the schedule throughput: while one is decoded, the
+// next is denoised and the one after it encoded.
+constexpr size_t kBehind = 2;
+
 const PlanTensor* find_frames(const Plan& plan, const char* name) {
   const int index = plan.find(name);
   if (index < 0) return nullptr;
@@ -104,18 +108,51 @@ void Stream::run_chunk(const uint8_t* frames) try {
 
 // One denoise call; from the call on that fills the stream batch, each finishes a chunk.
 void Stream::denoise() {
+  if (unfilled_ > 0) {  // this call brings the first chunk of a new configuration to slot calls_
+    if (calls_ > 0) session_.restore_slot(calls_);
+    if (calls_ + 1 >= unfilled_) {
+      session_.forget_earlier_caches();
+      unfilled_ = 0;
+    }
+  }
   session_.run("denoise");
   if (++calls_ > video_.delay) decode("decode", "video", video_.next_frames);
 }
 
 void Stream::decode(const char* phase, const char* output, int64_t frames) {
   session_.run(phase);
-  std::vector<uint8_t> video(static_cast<size_t>(frames) * video_.frame_bytes);
-  session_.read(output, video.data(), video.size());
-  for (int64_t i = 0; i < frames; ++i) {
+  const size_t bytes = static_cast<size_t>(frames) * video_.frame_bytes;
+  if (!session_.overlaps()) {
+    std::vector<uint8_t> video(bytes);
+    session_.read(output, video.data(), video.size());
+    deliver(video);
+    return;
+  }
+  const bool reuse = !spare_.empty() && bytes == video_.chunk_bytes();
+  Awaited awaited{reuse ? std::move(spare_.back()) : session_.make_download(bytes), bytes};
+  if (reuse) spare_.pop_back();
+  session_.start_download(output, bytes, *awaited.download);
+  awaited_.push_back(std::move(awaited));
+  collect(kBehind);
+}
+
+// Frames that are finished, in order; waits until at most so many chunks are on their way.
+void Stream::collect(size_t most_awaited) {
+  while (awaited_.size() > most_awaited) {
+    Awaited first = std::move(awaited_.front());
+    awaited_.pop_front();
+    std::vector<uint8_t> video(first.bytes);
+    first.download->finish(video.data());
+    if (first.bytes == video_.chunk_bytes()) spare_.push_back(std::move(first.download));
+    deliver(video);
+  }
+}
+
+void Stream::deliver(const std::vector<uint8_t>& video) {
+  for (size_t at = 0; at < video.size(); at += video_.frame_bytes) {
     // Frames that flush made up to complete the last chunk have no place in the output.
     if (video_.encodes && stats_.frames_out == stats_.frames_in) break;
-    const auto begin = video.begin() + static_cast<std::ptrdiff_t>(i * static_cast<int64_t>(video_.frame_bytes));
+    const auto begin = video.begin() + static_cast<std::ptrdiff_t>(at);
     ready_.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(video_.frame_bytes));
     ++stats_.frames_out;
   }
@@ -130,13 +167,39 @@ void Stream::flush() {
       pending_.insert(pending_.end(), last.begin(), last.end());
     run_pending();
   }
+  empty_stream_batch();
+  ended_ = true;
+}
+
+// The calls that finish the chunks in flight; what they put into the first slots is made up.
+void Stream::empty_stream_batch() try {
+  for (int64_t i = 0; i < video_.delay && calls_ > 0; ++i) denoise();
+  collect(0);
+} catch (const std::exception& error) {
+  failure_ = error.what();
+  throw;
+}
+
+// After the last chunk in flight, the last slot's caches hold every chunk, each as it was in its last step; the others
+// have run ahead on made-up chunks. Without a stream batch, the cache of every step is complete. The chunk counter ran
+// ahead too, so it is set to the last chunk that was pushed.
+void Stream::go_on_with(const std::shared_ptr<const Engine>& engine) {
+  require_open("switch");
+  if (engine.get() == &session_.engine()) return;
+  std::shared_ptr<Configuration> next = session_.configuration_for(engine);
+  const VideoPlan video(engine->plan());
+  empty_stream_batch();
+  const int64_t last_chunk = static_cast<int64_t>(stats_.chunks) - 1;
   try {
-    for (int64_t i = 0; i < video_.delay && calls_ > 0; ++i) denoise();
+    session_.go_on_with(std::move(next), last_chunk >= 0, video_.delay == 0);
+    if (last_chunk >= 0) session_.write("chunk", &last_chunk, sizeof last_chunk);
   } catch (const std::exception& error) {
     failure_ = error.what();
     throw;
   }
-  ended_ = true;
+  video_ = video;
+  calls_ = 0;
+  unfilled_ = last_chunk >= 0 ? video_.delay + 1 : 0;
 }
 
 int64_t Stream::pull(uint8_t* frames, int64_t most) {
@@ -152,10 +215,12 @@ int64_t Stream::pull(uint8_t* frames, int64_t most) {
 void Stream::reset() {
   stats_ = {};
   calls_ = 0;
+  unfilled_ = 0;
   ended_ = false;
   failure_.clear();
   pending_.clear();
   ready_.clear();
+  awaited_.clear();
 }
 
 }  // namespace penstock

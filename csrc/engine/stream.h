@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ struct VideoPlan {
   int64_t height = 0;        // pixels
   int64_t width = 0;
   size_t frame_bytes = 0;
+
+  size_t chunk_bytes() const { return static_cast<size_t>(next_frames) * frame_bytes; }
 };
 
 class Stream {
@@ -50,6 +53,10 @@ class Stream {
   // Moves up to `most` finished frames to `frames`; returns how many.
   int64_t pull(uint8_t* frames, int64_t most);
 
+  // Goes on with another configuration: chunks in the stream batch are finished first, the next chunk is the first one
+  // of the new configuration.
+  void go_on_with(const std::shared_ptr<const Engine>& engine);
+
   // Forgets everything; the session is reset by its owner.
   void reset();
 
@@ -61,17 +68,29 @@ class Stream {
   void run_pending();
   void run_chunk(const uint8_t* frames);
   void denoise();
+  void empty_stream_batch();
   void decode(const char* phase, const char* output, int64_t frames);
+  void collect(size_t most_awaited);
+  void deliver(const std::vector<uint8_t>& video);
   int64_t chunk_frames() const { return stats_.chunks == 0 ? video_.first_frames : video_.next_frames; }
 
   Session& session_;
   VideoPlan video_;
   StreamStats stats_;
-  int64_t calls_ = 0;  // runs of the phase denoise
+  int64_t calls_ = 0;     // runs of the phase denoise in this configuration
+  int64_t unfilled_ = 0;  // slots of the stream batch whose caches are still to be restored
   bool ended_ = false;
   std::string failure_;           // of the run that left the state between two chunks
   std::vector<uint8_t> pending_;  // frames of the chunk that is not complete yet
   std::deque<std::vector<uint8_t>> ready_;
+
+  // Under the schedule throughput: decoded chunks whose frames are on their way.
+  struct Awaited {
+    std::unique_ptr<Download> download;
+    size_t bytes;
+  };
+  std::deque<Awaited> awaited_;
+  std::vector<std::unique_ptr<Download>> spare_;  // of the tensor "video"
 };
 
 }  // namespace penstock

@@ -8,11 +8,12 @@ from penstock.runtime.errors import PenstockError
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "Model", "PenstockError", "Session", "VideoWriter", "__version__", "load", "read_video"]
+__all__ = ["Config", "Model", "PenstockError", "Queue", "Session", "VideoWriter", "__version__", "load", "read_video"]
 
 if TYPE_CHECKING:
     from penstock.models import Model, load
     from penstock.runtime.config import Config
+    from penstock.runtime.engine import Queue
     from penstock.session import Session
     from penstock.video import VideoWriter, read_video
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Config": "penstock.runtime.config",
     "Model": "penstock.models",
+    "Queue": "penstock.runtime.engine",
     "Session": "penstock.session",
     "VideoWriter": "penstock.video",
     "load": "penstock.models",

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from penstock import PenstockError, __version__
-from penstock.commands import bench, build, convert, doctor, embed, eval, info, run, synth
+from penstock.commands import bench, build, config, convert, doctor, embed, eval, info, run, synth
 
-COMMANDS = (run, convert, synth, build, embed, eval, bench, info, doctor)
+COMMANDS = (run, convert, synth, build, embed, eval, bench, info, config, doctor)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from penstock.runtime.build import create_engine
 from penstock.runtime.config import Config
-from penstock.runtime.engine import Engine
+from penstock.runtime.engine import Engine, Queue
 from penstock.runtime.errors import PenstockError, os_errors_as_penstock
 from penstock.runtime.model import PRESETS, ModelDir, load_model
 from penstock.runtime.prompt import Prompt
@@ -27,7 +28,7 @@ class Model:
 
     def __init__(self, directory: ModelDir):
         self.directory = directory
-        self._engine: tuple[tuple[Config, str, int], Engine] | None = None
+        self._engine: tuple[tuple[Config, str, int, str], Engine] | None = None
 
     @property
     def name(self) -> str:
@@ -51,14 +52,21 @@ class Model:
         device: str = "auto",
         threads: int = 0,
         seed: int = 0,
+        schedule: str = "latency",
+        queue: Queue | None = None,
+        configurations: Iterable[Mapping[str, Any]] = (),
         **fields: Any,
     ) -> Session:
         """A new stream.
 
         prompt: text, or embeddings read by `penstock.runtime.prompt.read_prompt`. config: the whole configuration, or
         fields of it by name: height, width, steps, mode, decoder, noise_scale, ... (see Config), beside those that the
-        model itself recommends (`settings`). device: auto, cpu or
-        cuda. threads of the CPU backend, 0 for all cores. seed: key of all noise. Raises PenstockError.
+        model itself recommends (`settings`). device: auto, cpu or cuda. threads of the CPU backend, 0 for all cores.
+        seed: key of all noise. schedule: "latency", a chunk's frames come out of the push that completes it, or
+        "throughput", two chunks later and at a higher rate. queue: how `submit` behaves when frames come faster than
+        the model runs. configurations: what the stream is to be switched to (`Session.switch`), each as the fields in
+        which it differs; made ready here, with the one that the session begins with, so that a switch costs less than a
+        chunk. Raises PenstockError.
         """
         if config is not None and fields:
             raise PenstockError(f"session: expected config or its fields, got config and {', '.join(sorted(fields))}")
@@ -71,13 +79,20 @@ class Model:
             config = Config(**recommended | fields)
         embedded = self.embed(prompt) if isinstance(prompt, str) else prompt  # before the engine takes memory
         embedded.check_fits(self.directory.spec.dit.text_len, self.directory.spec.dit.text_dim)
-        return Session(self._engine_for(config, device, threads), config, embedded, self.embed, seed)
 
-    def _engine_for(self, config: Config, device: str, threads: int) -> Engine:
-        key = (config, device, threads)
+        def engine_for(configuration: Config) -> Engine:
+            return self._engine_for(configuration, device, threads, schedule)
+
+        session = Session(engine_for, config, embedded, self.embed, seed, queue)
+        session.prepare(*configurations)
+        return session
+
+    def _engine_for(self, config: Config, device: str, threads: int, schedule: str) -> Engine:
+        key = (config, device, threads, schedule)
         if self._engine is None or self._engine[0] != key:
+            earlier = self._engine[1] if self._engine and self._engine[0][1:3] == key[1:3] else None
             self._engine = None
-            self._engine = key, create_engine(self.directory, config, device, threads)
+            self._engine = key, create_engine(self.directory, config, device, threads, earlier, schedule)
         return self._engine[1]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from penstock.frames import as_frames
 from penstock.runtime.config import Config
-from penstock.runtime.engine import Engine
+from penstock.runtime.engine import Engine, Queue
 from penstock.runtime.errors import PenstockError, is_number
 from penstock.runtime.prompt import Prompt
 from penstock.runtime.schedule import sigma_of
@@ -28,8 +28,13 @@ class Session(Stages):
     can also be driven one by one, see `Stages`. Made by `Model.session`.
     """
 
-    def __init__(self, engine: Engine, config: Config, prompt: Prompt, embed: Callable[[str], Prompt], seed: int = 0):
-        super().__init__(engine.session(), config)
+    def __init__(
+        self, engine_for: Callable[[Config], Engine], config: Config, prompt: Prompt, embed: Callable[[str], Prompt],
+        seed: int = 0, queue: Queue | None = None,
+    ):  # fmt: skip
+        self._engines = {config: engine_for(config)}
+        super().__init__(self._engines[config].session(queue), config)
+        self._engine_for = engine_for
         self._embed = embed
         self._initial = (prompt, seed)
         self._start()
@@ -113,6 +118,74 @@ class Session(Stages):
         if len(finished := self.flush()):
             yield finished
 
+    # ---- live: a thread of the session runs the model ------------------------------------------------------------
+
+    def submit(self, frames: Any, timestamps: Iterable[int] | None = None, timeout: float | None = None) -> int:
+        """Puts frames into the session's queue and returns how many it took; the model runs beside the caller.
+
+        frames: as in `push`. timestamps: an integer for each, which comes out again with the frame in its place.
+        timeout: seconds to wait for room for each frame under the policy "block"; None for ever. What a full queue does
+        is the `queue` of `Model.session`. A stream is fed by `push` or by `submit`. May be called from any thread, as
+        may `end`, `wait`, `pull`, `cancel` and `stats`; the controls wait for the chunk that runs.
+        """
+        if not self.config.encodes:
+            raise PenstockError("submit: this configuration takes no frames")
+        core = self._drive("frames")
+        array = as_frames(frames, self.height, self.width)
+        return core.submit(array, None if timestamps is None else list(timestamps), _milliseconds(timeout))
+
+    def end(self) -> None:
+        """The frame submitted last was the last one: what is left comes out behind it. Does not wait."""
+        self._open().submit_end()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Waits for finished frames: how many there are, 0 at the stream's end, None after `timeout` seconds."""
+        return self._open().wait(_milliseconds(timeout))
+
+    def pull(self) -> tuple[np.ndarray, list[int]]:
+        """The finished frames, uint8 [n, height, width, 3], perhaps none, and their timestamps. Does not wait."""
+        return self._open().pull_stamped()
+
+    def cancel(self) -> None:
+        """Stops what runs, on whatever thread, before its next phase; then only `reset` lets the session go on."""
+        self._open().cancel()
+
+    # ---- configurations -----------------------------------------------------------------------------------------
+
+    def switch(self, **fields: Any) -> np.ndarray:
+        """Goes on with another configuration from the next chunk on: switch(steps=4), switch(mode="sequential").
+
+        fields: those that change, of steps, timesteps, mode, history, clean_context, noise_scale, sink_threshold; all
+        others must stay. Returns the frames of the chunks in flight, which are finished first: none is lost. The
+        picture goes on; `timesteps` are the configuration's own. A configuration that was not made ready is made here.
+        """
+        config = self._changed(fields)
+        core = self._drive("frames")
+        if config != self.config:
+            core.switch(self._engine(config))
+            self.config = config
+            self._timesteps = config.schedule[: config.steps]
+        if "noise_scale" in fields:
+            self.noise_scale = config.noise_scale
+        return core.pull()
+
+    def prepare(self, *configurations: Mapping[str, Any]) -> None:
+        """Makes configurations ready for `switch`, and the present one for coming back to it; each as the fields in
+        which it differs from the present one."""
+        configs = [self._changed(fields) for fields in configurations]
+        for config in [self.config, *configs] if configs else []:
+            self._open().prepare(self._engine(config))
+
+    def _changed(self, fields: Mapping[str, Any]) -> Config:
+        if unknown := sorted(fields.keys() - Config.__dataclass_fields__.keys()):
+            raise PenstockError(f"switch: unknown settings: {', '.join(unknown)}")
+        return replace(self.config, **fields)
+
+    def _engine(self, config: Config) -> Engine:
+        if config not in self._engines:
+            self._engines[config] = self._engine_for(config)
+        return self._engines[config]
+
     # ---- controls -----------------------------------------------------------------------------------------------
 
     @property
@@ -194,7 +267,9 @@ class Session(Stages):
 
     def stats(self) -> dict[str, Any]:
         """frames_in, frames_out, chunks, phases_run, graph_replays, memory_bytes (of the session, without weights),
-        delay_chunks (that a stream batch holds back), and per phase runs, last_ms and total_ms."""
+        delay_chunks (that a stream batch holds back), and per phase runs, last_ms and total_ms. Of the queue:
+        frames_queued, frames_dropped before the model, outputs_dropped because nobody pulled them, deadline_misses,
+        last_latency_ms and max_latency_ms."""
         core = self._open()
         counts = core.stats()
         del counts["last_phase_ms"]
@@ -212,9 +287,19 @@ class Session(Stages):
     def close(self) -> None:
         """Lets go of the device memory; nothing but close may follow."""
         self._core = None
+        self._engines.clear()
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _milliseconds(timeout: float | None) -> int:
+    """As the C ABI counts: negative for ever."""
+    if timeout is None:
+        return -1
+    if not is_number(timeout) or not 0 <= timeout < 1e9:
+        raise PenstockError(f"timeout: expected seconds or None, got {timeout!r:.80}")
+    return round(1e3 * timeout)

@@ -34,23 +34,26 @@ class RollingCache:
         self.places_itself = self.published or config.adaptive_sinks
         slots = config.cache_slots
         cache = (slots, config.cache_frames * config.frame_tokens, heads, head_dim)
-        self.k_cache = [plan.state(f"blocks.{i}.k_cache", cache) for i in range(layers)]
-        self.v_cache = [plan.state(f"blocks.{i}.v_cache", cache) for i in range(layers)]
+        self.k_cache = [plan.state(f"blocks.{i}.k_cache", cache, carry="slots") for i in range(layers)]
+        self.v_cache = [plan.state(f"blocks.{i}.v_cache", cache, carry="slots") for i in range(layers)]
         by_layer = (layers, slots if self.places_itself else config.slots)
-        self.ring_write = plan.step("ring_write", "i32", by_layer)
-        self.ring_length = plan.step("ring_length", "i32", by_layer)
+        self.ring_write = plan.step("ring_write", "i32", by_layer, carry="own")
+        self.ring_length = plan.step("ring_length", "i32", by_layer, carry="own")
         self.sink_shift: Tensor | None = None
         if config.adaptive_sinks:
             waiting = (config.slots, config.frame_tokens, heads, head_dim)
-            self.staging_frame = plan.step("staging_frame", "i32", (config.slots,))
-            self.staged = {role: plan.state(f"staged_{role}", waiting) for role in "kv"}
+            self.staging_frame = plan.step("staging_frame", "i32", (config.slots,), carry="own")
+            self.staged = {role: plan.state(f"staged_{role}", waiting, carry="own") for role in "kv"}
         if self.published:
             names = ("global_end", "local_end", "current_step", "queue_size")
-            self.rings = {name: plan.step(name, "i32", by_layer) for name in names}
-            self.rings["queue"] = plan.step("queue", "i32", (*by_layer, self._queue_capacity()))
+            self.rings = {name: self._ring_state(name, by_layer) for name in names}
+            self.rings["queue"] = self._ring_state("queue", (*by_layer, self._queue_capacity()))
         elif config.adaptive_sinks:
-            self.sink_shift = plan.step("sink_shift", "i32", (*by_layer, config.sink_frames))
-            self.rings = {"ring_next": plan.step("ring_next", "i32", by_layer), "sink_shift": self.sink_shift}
+            self.sink_shift = self._ring_state("sink_shift", (*by_layer, config.sink_frames))
+            self.rings = {"ring_next": self._ring_state("ring_next", by_layer), "sink_shift": self.sink_shift}
+
+    def _ring_state(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        return self.plan.step(name, "i32", shape, carry="slots", slot_axis=1)
 
     def _queue_capacity(self) -> int:
         """More than joins the queue while the cache fills, even if every pass and every placeholder brings a sink."""

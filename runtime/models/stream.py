@@ -15,7 +15,13 @@ Step state, all on the device (what changes from chunk to chunk; n = passes, S =
     ring_write        i32 [layers, S]    cache frame that receives the slot's chunk
     ring_length       i32 [layers, S]    cache frames that the slot attends to
 
-The last two are by cache slot where a layer's keys and values decide; ``rolling_cache.py`` lists what else that takes.
+A stream can go on with another configuration of the model at a chunk boundary (``carry`` of a tensor, plan.py). What
+a chunk sets anew before it is read, and what depends on the schedule, is each configuration's own: timestep, sigma,
+row_chunk, frame_position, rebase, ring_write, ring_length, and the latents in flight. The rolling caches and their
+state have slots. All the rest is the stream's and goes over: counters, controls, the prompt, the coders' rings.
+
+ring_write and ring_length are by cache slot where a layer's keys and values decide; ``rolling_cache.py`` lists what
+else that takes.
 """
 
 from __future__ import annotations
@@ -38,8 +44,8 @@ class DenoisingStream:
         name = f"{model.name} {config.height}x{config.width}, {config.steps} steps, {config.mode}"
         plan = self.plan = PlanBuilder(name, config.to_dict())
         passes, slots = config.passes, config.slots
-        self.timestep = plan.step("timestep", "f32", (passes,), tuple(float(t) for t in config.schedule))
-        self.sigma = plan.step("sigma", "f32", (passes,), tuple(sigma_of(t) for t in config.schedule))
+        self.timestep = plan.step("timestep", "f32", (passes,), tuple(float(t) for t in config.schedule), "own")
+        self.sigma = plan.step("sigma", "f32", (passes,), tuple(sigma_of(t) for t in config.schedule), "own")
         self.noise_scale = plan.step("noise_scale", "f32", (1,), (config.noise_scale,))
         self.noise_level = self.noise_scale
         if config.controls_noise:
@@ -48,17 +54,17 @@ class DenoisingStream:
         self.noise_given = plan.step("noise_given", "i32", (1,))
         self.prompt_length = plan.step("prompt_length", "i32", (1,))
         self.chunk = plan.step("chunk", "i64", (1,))
-        self.row_chunk = plan.step("row_chunk", "i64", (slots,))
-        self.frame_position = plan.step("frame_position", "i32", (slots,))
-        self.rebase = plan.step("rebase", "i32", (slots,))
+        self.row_chunk = plan.step("row_chunk", "i64", (slots,), carry="own")
+        self.frame_position = plan.step("frame_position", "i32", (slots,), carry="own")
+        self.rebase = plan.step("rebase", "i32", (slots,), carry="own")
         self.dit = WanDit(plan, self.spec, config, self.prompt_length)
         # Encoded latents and finished ones stay on the device, where the phases of the VAE write and read them.
         declare = plan.input if config.source == "video" and not config.encodes else plan.state
         first, next_ = config.first_latents, config.chunk_latents
         self.latents_first = declare("latents_first", self._latents(1, first)[1:], "f32")
         self.latents = declare("latents", self._latents(1, next_)[1:], "f32")
-        self.x0_first = plan.state("x0_first", self._latents(1, first), "f32")
-        self.x0 = plan.state("x0", self._latents(slots, next_), "f32")
+        self.x0_first = plan.state("x0_first", self._latents(1, first), "f32", "own")
+        self.x0 = plan.state("x0", self._latents(slots, next_), "f32", "own")
 
     def add_phases(self) -> None:
         plan, config = self.plan, self.config
@@ -141,7 +147,7 @@ class DenoisingStream:
         """One forward over all slots; every slot's chunk then moves one step on, and slot n-1's x0 is the result."""
         plan = self.plan
         noise, flow = self._chunk_tensors()
-        x = plan.state("x", flow.shape, "f32")
+        x = plan.state("x", flow.shape, "f32", "own")
         self._advance_ring("next")
         self.dit.cache.rebase(self.rebase)
         self._noise_mix(self.latents, noise, plan.view(x, (1, *x.shape[1:])))

@@ -89,7 +89,7 @@ class NoiseController:
         self.stream = stream
         plan, config = stream.plan, stream.config
         self.level_bits = plan.step("noise_level_bits", "i64", (1,))
-        self.first_timestep = plan.step("first_timestep", "f32", (1,), (float(config.schedule[0]),))
+        self.first_timestep = plan.step("first_timestep", "f32", (1,), (float(config.schedule[0]),), "own")
         self.previous = plan.state("previous_frame", (1, config.height, config.width, 3), "u8")
         self.tables = {
             f"table_{name}": plan.weight(f"schedule.{name}", values.shape, Constant(values.astype(np.float32)), "f32")

@@ -18,11 +18,13 @@ constexpr int kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotReady = 600
 struct Mock {
   std::mutex mutex;
   std::map<std::string, int64_t> counts;
-  std::map<void*, size_t> device;     // allocations
-  std::set<void*> handles;            // live streams, events, modules, graphs
-  std::set<void*> capturing;          // streams in capture
-  std::map<void*, int64_t> captured;  // stream or graph → launches in it
-  int64_t contexts = 0;               // pushed and not popped
+  std::map<void*, size_t> device;         // allocations
+  std::set<void*> handles;                // live streams, events, modules, graphs
+  std::set<void*> capturing;              // streams in capture
+  std::map<void*, int64_t> captured;      // stream or graph → launches in it
+  std::map<void*, std::string> pointers;  // stream or graph → addresses that its launches are given, as JSON
+  std::string log;                        // calls that move data or order streams, one JSON list a line
+  int64_t contexts = 0;                   // pushed and not popped
   int64_t problems = 0;
 };
 
@@ -76,6 +78,21 @@ bool on_device(unsigned long long address, size_t bytes) {
   return false;
 }
 
+// Appends ["what", numbers...] to the log.
+template <typename... Numbers>
+void record(const char* what, Numbers... numbers) {
+  mock().log += std::string("[\"") + what + "\"";
+  ((mock().log += ", " + std::to_string((unsigned long long)numbers)), ...);
+  mock().log += "]\n";
+}
+
+// A launch of the capturing stream is given this address.
+void uses(void* stream, unsigned long long address) {
+  if (!on_device(address, 1)) return;
+  std::string& list = mock().pointers[stream];
+  list += (list.empty() ? "" : ", ") + std::to_string(address);
+}
+
 struct Kernel {
   std::string symbol;
 };
@@ -92,6 +109,15 @@ MOCK int64_t mock_count(const char* name) {
   if (key == "live handles") return static_cast<int64_t>(mock().handles.size());
   if (key == "live allocations") return static_cast<int64_t>(mock().device.size());
   return mock().counts[key];
+}
+
+// The log since the last call of this function; valid until the next one.
+MOCK const char* mock_log() {
+  LOCK;
+  static std::string taken;
+  taken.clear();
+  taken.swap(mock().log);
+  return taken.c_str();
 }
 
 MOCK int cuInit(unsigned) { return setting("MOCK_INIT", kSuccess); }
@@ -161,22 +187,32 @@ MOCK int cuMemFreeHost(void* memory) {
   LOCK;
   return destroy("cuMemFreeHost", memory);
 }
-MOCK int cuMemcpyHtoDAsync_v2(unsigned long long device, const void* host, size_t bytes, void*) {
+MOCK int cuMemcpyHtoDAsync_v2(unsigned long long device, const void* host, size_t bytes, void* stream) {
   LOCK;
   if (!on_device(device, bytes)) return problem("an upload beyond an allocation");
   std::memcpy(reinterpret_cast<void*>(device), host, bytes);
+  record("upload", stream, device, bytes);
   return needs_context("cuMemcpyHtoDAsync");
 }
-MOCK int cuMemcpyDtoHAsync_v2(void* host, unsigned long long device, size_t bytes, void*) {
+MOCK int cuMemcpyDtoHAsync_v2(void* host, unsigned long long device, size_t bytes, void* stream) {
   LOCK;
   if (!on_device(device, bytes)) return problem("a download beyond an allocation");
   std::memcpy(host, reinterpret_cast<const void*>(device), bytes);
+  record("download", stream, device, bytes);
   return needs_context("cuMemcpyDtoHAsync");
 }
-MOCK int cuMemsetD8Async(unsigned long long device, unsigned char value, size_t bytes, void*) {
+MOCK int cuMemcpyDtoDAsync_v2(unsigned long long to, unsigned long long from, size_t bytes, void* stream) {
+  LOCK;
+  if (!on_device(to, bytes) || !on_device(from, bytes)) return problem("a copy beyond an allocation");
+  std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
+  record("copy", stream, to, from, bytes);
+  return needs_context("cuMemcpyDtoDAsync");
+}
+MOCK int cuMemsetD8Async(unsigned long long device, unsigned char value, size_t bytes, void* stream) {
   LOCK;
   if (!on_device(device, bytes)) return problem("a memset beyond an allocation");
   std::memset(reinterpret_cast<void*>(device), value, bytes);
+  record("upload", stream, device, bytes);
   return needs_context("cuMemsetD8Async");
 }
 MOCK int cuStreamCreate(void** stream, unsigned) {
@@ -187,14 +223,21 @@ MOCK int cuStreamDestroy_v2(void* stream) {
   LOCK;
   return destroy("cuStreamDestroy", stream);
 }
-MOCK int cuStreamSynchronize(void*) {
+MOCK int cuStreamSynchronize(void* stream) {
   LOCK;
+  record("synchronize stream", stream);
   return needs_context("cuStreamSynchronize");
+}
+MOCK int cuStreamWaitEvent(void* stream, void* event, unsigned) {
+  LOCK;
+  record("wait", stream, event);
+  return needs_context("cuStreamWaitEvent");
 }
 MOCK int cuStreamBeginCapture_v2(void* stream, int) {
   LOCK;
   mock().capturing.insert(stream);
   mock().captured[stream] = 0;
+  mock().pointers[stream].clear();
   return needs_context("cuStreamBeginCapture");
 }
 MOCK int cuStreamEndCapture(void* stream, void** graph) {
@@ -202,16 +245,20 @@ MOCK int cuStreamEndCapture(void* stream, void** graph) {
   if (!mock().capturing.erase(stream)) return kCaptureInvalid;
   create("cuStreamEndCapture", graph);
   mock().captured[*graph] = mock().captured[stream];
+  mock().pointers[*graph] = mock().pointers[stream];
   return kSuccess;
 }
 MOCK int cuGraphInstantiateWithFlags(void** exec, void* graph, unsigned long long) {
   LOCK;
   create("cuGraphInstantiate", exec);
   mock().captured[*exec] = mock().captured[graph];
+  mock().log += "[\"graph\", " + std::to_string(reinterpret_cast<unsigned long long>(*exec)) + ", [" +
+                mock().pointers[graph] + "]]\n";
   return kSuccess;
 }
-MOCK int cuGraphLaunch(void* exec, void*) {
+MOCK int cuGraphLaunch(void* exec, void* stream) {
   LOCK;
+  record("launch", stream, exec);
   if (mock().captured[exec] == 0) return problem("an empty graph is launched");
   return needs_context("cuGraphLaunch");
 }
@@ -231,8 +278,9 @@ MOCK int cuEventDestroy_v2(void* event) {
   LOCK;
   return destroy("cuEventDestroy", event);
 }
-MOCK int cuEventRecord(void*, void*) {
+MOCK int cuEventRecord(void* event, void* stream) {
   LOCK;
+  record("record", stream, event);
   return needs_context("cuEventRecord");
 }
 MOCK int cuEventQuery(void*) {
@@ -240,8 +288,9 @@ MOCK int cuEventQuery(void*) {
   needs_context("cuEventQuery");
   return setting("MOCK_BUSY", 0) ? kNotReady : kSuccess;
 }
-MOCK int cuEventSynchronize(void*) {
+MOCK int cuEventSynchronize(void* event) {
   LOCK;
+  record("synchronize event", event);
   return needs_context("cuEventSynchronize");
 }
 MOCK int cuEventElapsedTime(float* ms, void*, void*) {
@@ -302,6 +351,11 @@ MOCK int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsi
   for (int i = 0; i < (symbol == "rolling_attention_sm90" ? 3 : 0); ++i)
     if (static_cast<uint64_t*>(parameters[i])[15] != kEncoded) return problem("a parameter that is no tensor map");
   ++mock().captured[stream];
+  for (void** parameter = parameters; *parameter; ++parameter) {
+    unsigned long long value;
+    std::memcpy(&value, *parameter, sizeof value);
+    uses(stream, value);
+  }
   ++mock().counts["launch " + symbol];
   return needs_context("cuLaunchKernel");
 }
@@ -347,11 +401,14 @@ MOCK int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*
   return count("cublasLtMatmulAlgoGetHeuristic");
 }
 MOCK int cublasLtMatmul(void*, void*, const void*, const void* a, void*, const void* b, void*, const void*,
-                        const void* c, void*, void* d, void*, const void*, void*, size_t, void* stream) {
+                        const void* c, void*, void* d, void*, const void*, const void* workspace, size_t,
+                        void* stream) {
   LOCK;
   if (!mock().capturing.count(stream)) return problem("a product outside of a capture");
-  for (const void* operand : {a, b, c, static_cast<const void*>(d)})
+  for (const void* operand : {a, b, c, static_cast<const void*>(d), workspace}) {
     if (!on_device(reinterpret_cast<unsigned long long>(operand), 2)) return problem("a product of host memory");
+    uses(stream, reinterpret_cast<unsigned long long>(operand));
+  }
   ++mock().captured[stream];
   return count("cublasLtMatmul");
 }

@@ -1,5 +1,6 @@
 /* Uses the C ABI wrongly and in older versions: every call must return a status and a message, never crash. */
 #include <penstock/penstock.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -110,6 +111,48 @@ static void check_old_structs(void) {
   expect(((unsigned char*)&guarded)[8] == 0x5a, "nothing is written past an old struct");
 }
 
+/* Fields are only ever appended: what is here keeps its place, and a struct that grew shows here. */
+#define LAYOUT(type, size, last, offset) \
+  _Static_assert(sizeof(type) == (size) && offsetof(type, last) == (offset), #type " changed its layout")
+LAYOUT(penstock_tensor, 88, data, 80);
+LAYOUT(penstock_tensor_info, 96, kind, 88);
+LAYOUT(penstock_system_info, 436, cpu_threads, 432);
+LAYOUT(penstock_engine_params, 56, allocator_user, 48);
+LAYOUT(penstock_video_info, 28, takes_frames, 24);
+LAYOUT(penstock_frame, 72, cuda_stream, 64);
+LAYOUT(penstock_session_params, 24, deadline_ms, 16);
+LAYOUT(penstock_session_stats, 104, max_latency_ms, 96);
+LAYOUT(penstock_phase_stats, 32, total_ms, 24);
+
+/* Calls with every prefix of a struct that the library fills: nothing behind it may change. */
+#define CHECK_FILLED(type, call)                                                    \
+  for (uint32_t size = 4; size <= sizeof(type); size += 4) {                        \
+    type filled;                                                                    \
+    memset(&filled, 0x5a, sizeof filled);                                           \
+    filled.struct_size = size;                                                      \
+    expect((call) == PENSTOCK_OK && filled.struct_size == size, #call);             \
+    for (size_t i = size; i < sizeof filled; ++i)                                   \
+      expect(((unsigned char*)&filled)[i] == 0x5a, #type ": written past its end"); \
+  }
+
+static void check_prefixes(penstock_engine* engine, penstock_session* session) {
+  CHECK_FILLED(penstock_system_info, penstock_query_system(&filled))
+  CHECK_FILLED(penstock_tensor_info, penstock_engine_tensor_info(engine, "x", &filled))
+  CHECK_FILLED(penstock_session_stats, penstock_session_get_stats(session, &filled))
+  CHECK_FILLED(penstock_phase_stats, penstock_session_get_phase_stats(session, "go", &filled))
+  for (uint32_t size = 4; size <= sizeof(penstock_session_params); size += 4) {
+    penstock_session* other = NULL;
+    penstock_session_params params;
+    memset(&params, 0x5a, sizeof params); /* what an old host does not know must not be read */
+    penstock_session_params known;
+    penstock_session_params_init(&known);
+    memcpy(&params, &known, size);
+    params.struct_size = size;
+    expect(penstock_session_create(engine, &params, &other) == PENSTOCK_OK, "old session params");
+    penstock_session_free(other);
+  }
+}
+
 static void check_engine(void) {
   penstock_engine* engine = NULL;
   penstock_session* session = NULL;
@@ -133,6 +176,7 @@ static void check_engine(void) {
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_OK, "weight");
   expect(penstock_session_create(engine, NULL, &session) == PENSTOCK_OK, "session");
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_INVALID_ARGUMENT, "weights are frozen");
+  check_prefixes(engine, session);
   penstock_engine_free(engine); /* the session keeps what it needs */
 
   expect(penstock_session_write(session, "x", x, 12) == PENSTOCK_ERR_INVALID_ARGUMENT, "short write");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -19,6 +20,17 @@ def test_header_compiles_strictly(language: str, standard: str, tmp_path: Path) 
     source.write_text("#include <penstock/penstock.h>\nint main(void) { return (int)sizeof(penstock_tensor) == 0; }\n")
     command = ["cc" if language == "c" else "c++", "-x", language, f"-std={standard}", *STRICT]
     subprocess.run([*command, "-fsyntax-only", "-I", PACKAGE / "include", source], check=True)
+
+
+@pytest.mark.parametrize("compiler", [["c++", *STRICT, "-Wshadow", "-Wconversion"], ["clang++", *STRICT, "-Wshadow"]])
+def test_cpp_header_compiles_strictly(compiler: list[str], tmp_path: Path) -> None:
+    source = tmp_path / "include.cpp"
+    source.write_text(
+        "#include <penstock/penstock.hpp>\nint main() { return penstock::Span<int>().empty() ? 0 : 1; }\n"
+    )
+    if shutil.which(compiler[0]) is None:
+        pytest.skip(f"no {compiler[0]}")
+    subprocess.run([*compiler, "-std=c++17", "-fsyntax-only", "-I", PACKAGE / "include", source], check=True)
 
 
 def test_exported_symbols_are_those_of_the_header() -> None:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
+from penstock import VideoWriter, read_video
+
+from .conftest import STRICT
+
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +52,13 @@ def test_doctor(clean_environment: Path) -> None:
     assert "av           missing: needed for penstock run" in text
     report = json.loads(run(clean_environment / "penstock", "doctor", "--json"))
     assert report["cpu_threads"] >= 1 and report["libraries"]["torch"] is None
+
+
+def test_bench_from_the_wheel(clean_environment: Path) -> None:
+    """Without torch only ours is measured, and that is said."""
+    text = run(clean_environment / "penstock", "bench", "rms_norm", "--device", "cpu", "--passes", "1")
+    assert "rms_norm  tiny-64x96-2 48x256->48x256    cpu" in text and "eager" not in text
+    assert "skipped     all libraries: torch is not installed" in text
 
 
 def test_tiny_from_the_wheel(clean_environment: Path, tmp_path: Path) -> None:
@@ -78,7 +95,100 @@ def test_python_from_the_wheel(clean_environment: Path, tmp_path: Path) -> None:
     assert run(clean_environment / "python", "-c", script.format(tmp_path / "model")).split() == ["5", "0"]
 
 
-def test_wheel_carries_header_and_library(clean_environment: Path) -> None:
+def run_bytes(command: list[object], given: bytes) -> bytes:
+    result = subprocess.run([*map(str, command)], input=given, capture_output=True, cwd="/", env={})
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout
+
+
+def flags(clean_environment: Path, *options: str) -> list[str]:
+    return run(clean_environment / "penstock", "config", *options).split()
+
+
+def by_cmake(clean_environment: Path, folder: Path) -> Path:
+    (package,) = flags(clean_environment, "--cmake-dir")
+    configure = ["cmake", "-S", EXAMPLES / "cpp_host", "-B", folder, f"-Dpenstock_DIR={package}"]
+    subprocess.run(configure, check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", folder], check=True, capture_output=True)
+    return folder / "cpp_host"
+
+
+def by_pkg_config(clean_environment: Path, folder: Path) -> Path:
+    (directory,) = flags(clean_environment, "--pkg-config-dir")
+    command = ["pkg-config", "--cflags", "--libs", "penstock"]
+    listed = subprocess.run(command, env={**os.environ, "PKG_CONFIG_PATH": directory}, check=True, capture_output=True)
+    compiler = ["c++", "-std=c++17", "-pthread", *STRICT, EXAMPLES / "cpp_host" / "main.cpp", "-o", folder / "host"]
+    subprocess.run([*compiler, *listed.stdout.decode().split()], check=True)
+    return folder / "host"
+
+
+def by_config(clean_environment: Path, folder: Path) -> Path:
+    compiler = ["cc", "-std=c11", *STRICT, EXAMPLES / "c_host" / "main.c", "-o", folder / "c_host"]
+    subprocess.run([*compiler, *flags(clean_environment, "--cflags", "--libs")], check=True)
+    return folder / "c_host"
+
+
+def decoded_clip(path: Path, size: tuple[int, int], frames: int) -> np.ndarray:
+    """uint8 [frames, height, width, 3] out of an H.264 file, as a host gets them from its decoder."""
+    with VideoWriter(path, Fraction(16), size) as writer:
+        y, x = np.mgrid[: size[0], : size[1]]
+        for i in range(frames):
+            picture = np.stack([(x * 3 + i * 5) % 256, (y * 4 + i * 3) % 256, ((x + y) * 2 + i) % 256], -1)
+            writer.write(picture.astype(np.uint8)[None])
+    with read_video(path, size) as video:
+        return np.concatenate([np.asarray(frame).reshape(-1, *size, 3) for frame in video])
+
+
+def test_hosts_equal_penstock_run(clean_environment: Path, tmp_path: Path) -> None:
+    """The examples, built against the installed wheel with CMake, pkg-config and penstock config, bit for bit."""
+    size, penstock = (48, 64), clean_environment / "penstock"
+    clip = decoded_clip(tmp_path / "clip.mp4", size, 22).tobytes()
+    settings = ["--size", "48x64", "--steps", "2"]
+    run(penstock, "synth", "tiny", tmp_path / "model")
+    run(penstock, "build", tmp_path / "model", tmp_path / "engine", "--prompt", "a ship", *settings)
+    command = [penstock, "run", "-", "-o", "-", "--model", tmp_path / "model", "--prompt", "a ship", *settings]
+    expected = run_bytes(command, clip)
+    assert len(expected) == len(clip)
+
+    rgb = ["--in", "rgb24", "--out", "rgb24"]
+    (tmp_path / "cmake").mkdir()
+    host = by_cmake(clean_environment, tmp_path / "cmake")
+    assert run_bytes([host, tmp_path / "engine", *rgb], clip) == expected
+    if shutil.which("pkg-config"):
+        assert run_bytes([by_pkg_config(clean_environment, tmp_path), tmp_path / "engine", *rgb], clip) == expected
+    assert run_bytes([by_config(clean_environment, tmp_path), tmp_path / "engine"], clip) == expected
+    assert run_bytes([host, tmp_path / "engine", "--seed", "5", *rgb], clip) != expected
+    check_y4m(host, tmp_path, clip, np.frombuffer(expected, np.uint8).reshape(-1, *size, 3))
+
+
+def check_y4m(host: Path, folder: Path, clip: bytes, expected: np.ndarray) -> None:
+    """Y4M out is what libswscale makes of the same frames, and Y4M in runs."""
+    frames, height, width, _ = expected.shape
+    y4m = run_bytes([host, folder / "engine", "--in", "rgb24", "--out", "y4m"], clip)
+    (folder / "out.y4m").write_bytes(y4m)
+    with av.open(folder / "out.y4m") as container:
+        decoded = np.stack([frame.to_ndarray() for frame in container.decode(video=0)])
+    assert decoded.shape == (frames, height * 3 // 2, width)
+    for luma, rgb in zip(decoded[:, :height], expected, strict=True):
+        other = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(
+            format="yuv420p", dst_colorspace="ITU709", src_color_range="JPEG", dst_color_range="MPEG"
+        )
+        assert np.abs(luma.astype(int) - other.to_ndarray()[:height]).max() <= 2  # libswscale has fewer bits
+    again = run_bytes([host, folder / "engine"], y4m)
+    assert len(again) == len(y4m) and again.startswith(b"YUV4MPEG2 W64 H48 F16:1 ") and again != y4m
+    bad = subprocess.run([host, folder / "engine"], input=y4m[:-7], capture_output=True)
+    assert bad.returncode == 1 and bad.stderr.endswith(b"cpp_host: the input ends within a frame\n")
+
+
+def test_cmake_install_gives_the_same(clean_environment: Path, tmp_path: Path) -> None:
+    """`cmake --install` of the build that is here, and the files of the wheel."""
     (package,) = clean_environment.parent.glob("lib/python3*/site-packages/penstock")
-    assert (package / "include/penstock/penstock.h").is_file()
-    assert (package / "lib/libpenstock.so").is_file()
+    shipped = {path.relative_to(package) for folder in ("include", "lib") for path in (package / folder).rglob("*.*")}
+    build = next((ROOT / "build").glob("*/CMakeCache.txt")).parent
+    subprocess.run(["cmake", "--install", build, "--prefix", tmp_path], check=True, capture_output=True)
+    installed = {
+        path.relative_to(tmp_path) for folder in ("include", "lib") for path in (tmp_path / folder).rglob("*.*")
+    }
+    assert shipped == {path for path in installed if (tmp_path / path).is_file()}
+    assert {path.name for path in shipped} >= {"penstock.h", "penstock.hpp", "libpenstock.so", "penstock.pc",
+                                               "penstock-config.cmake"}  # fmt: skip

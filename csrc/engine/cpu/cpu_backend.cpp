@@ -29,6 +29,17 @@ class CpuProgram : public Program {
   double last_ms_ = 0.0;
 };
 
+class CpuDownload : public Download {
+ public:
+  explicit CpuDownload(size_t bytes) : bytes_(bytes) {}
+  void start(const void* device, int) override { std::memcpy(bytes_.data(), device, bytes_.size()); }
+  void finish(void* host) override { std::memcpy(host, bytes_.data(), bytes_.size()); }
+
+ private:
+  std::vector<char> bytes_;
+};
+
+// Every lane is the calling thread, so all is in order.
 class CpuBackend : public Backend {
  public:
   CpuBackend(int threads, const HostAllocator& allocator) : pool_(threads), allocator_(allocator) {}
@@ -48,13 +59,20 @@ class CpuBackend : public Backend {
     munmap(memory, bytes);
   }
 
-  void upload(void* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
-  void download(void* host, const void* device, size_t bytes) override { std::memcpy(host, device, bytes); }
-  void clear(void* device, size_t bytes) override { std::memset(device, 0, bytes); }
+  void upload(void* device, const void* host, size_t bytes, int) override { std::memcpy(device, host, bytes); }
+  void download(void* host, const void* device, size_t bytes, int) override { std::memcpy(host, device, bytes); }
+  void copy(void* to, const void* from, size_t bytes, int) override { std::memcpy(to, from, bytes); }
+  void clear(void* device, size_t bytes, int) override { std::memset(device, 0, bytes); }
 
-  std::unique_ptr<Program> prepare(std::vector<BoundOp> ops) override {
+  std::unique_ptr<Program> prepare(std::vector<BoundOp> ops, int) override {
     return std::make_unique<CpuProgram>(std::move(ops), pool_);
   }
+  std::unique_ptr<Download> make_download(size_t bytes) override { return std::make_unique<CpuDownload>(bytes); }
+
+  std::unique_ptr<Mark> make_mark() override { return std::make_unique<Mark>(); }
+  void record(Mark&, int) override {}
+  void wait(const Mark&, int) override {}
+  void synchronize() override {}
 
  private:
   ThreadPool pool_;

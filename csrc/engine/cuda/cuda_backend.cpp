@@ -1,5 +1,7 @@
 #include "engine/cuda/cuda_backend.h"
 
+#include <array>
+#include <cstring>
 #include <mutex>
 #include <optional>
 
@@ -28,16 +30,25 @@ OwnedStream make_stream() {
   return OwnedStream(stream);
 }
 
-// What programs outlive their backend object for: the context, the stream, the kernels.
+// A stream with what work in it needs for itself.
+struct StreamLane {
+  OwnedStream stream;
+  std::unique_ptr<Staging> staging;
+  Address workspace = 0;
+};
+
+// What programs outlive their backend object for: the context, the streams, the kernels.
 struct DeviceState {
   explicit DeviceState(int number) : context(find_device(number)) {}
   ~DeviceState() {
     const Current current(context);
-    if (workspace) find_driver().cuMemFree_v2(workspace);
-    staging.reset();
+    for (StreamLane& lane : lanes) {
+      if (lane.workspace) find_driver().cuMemFree_v2(lane.workspace);
+      lane.staging.reset();
+      lane.stream.reset();
+    }
     blas.reset();
     kernels.reset();
-    stream.reset();
   }
 
   // The members that need the context to be current.
@@ -45,18 +56,24 @@ struct DeviceState {
     const Current current(context);
     kernels = std::make_unique<KernelLibrary>(context.architecture());
     blas = std::make_unique<BlasLt>();
-    stream = make_stream();
-    staging = std::make_unique<Staging>(stream.get());
-    PENSTOCK_CUDA(cuMemAlloc_v2, &workspace, BlasLt::kWorkspaceBytes);
+    lane(0);
   }
 
+  // Made at its first use.
+  StreamLane& lane(int number) {
+    StreamLane& lane = lanes[static_cast<size_t>(number)];
+    if (!lane.stream) lane.stream = make_stream();
+    if (!lane.staging) lane.staging = std::make_unique<Staging>(lane.stream.get());
+    if (!lane.workspace) PENSTOCK_CUDA(cuMemAlloc_v2, &lane.workspace, BlasLt::kWorkspaceBytes);
+    return lane;
+  }
+  Stream stream(int number) { return lane(number).stream.get(); }
+
   PrimaryContext context;
-  std::mutex mutex;  // sessions on several threads share the stream, the staging and the kernels
-  OwnedStream stream;
+  std::mutex mutex;  // sessions on several threads share the streams, the staging and the kernels
+  std::array<StreamLane, kLanes> lanes;
   std::unique_ptr<KernelLibrary> kernels;
   std::unique_ptr<BlasLt> blas;
-  std::unique_ptr<Staging> staging;
-  Address workspace = 0;
 };
 
 // One call at a time, with the context current.
@@ -71,7 +88,8 @@ class Call {
 
 class CudaProgram : public Program {
  public:
-  CudaProgram(std::shared_ptr<DeviceState> device, const std::vector<BoundOp>& ops) : device_(std::move(device)) {
+  CudaProgram(std::shared_ptr<DeviceState> device, const std::vector<BoundOp>& ops, int lane)
+      : device_(std::move(device)), lane_(lane) {
     const Call call(*device_);
     begin_ = make_event();
     end_ = make_event();
@@ -86,9 +104,10 @@ class CudaProgram : public Program {
 
   void run() override {
     const Call call(*device_);
-    PENSTOCK_CUDA(cuEventRecord, begin_.get(), device_->stream.get());
-    PENSTOCK_CUDA(cuGraphLaunch, exec_.get(), device_->stream.get());
-    PENSTOCK_CUDA(cuEventRecord, end_.get(), device_->stream.get());
+    const Stream stream = device_->stream(lane_);
+    PENSTOCK_CUDA(cuEventRecord, begin_.get(), stream);
+    PENSTOCK_CUDA(cuGraphLaunch, exec_.get(), stream);
+    PENSTOCK_CUDA(cuEventRecord, end_.get(), stream);
   }
   bool is_graph() const override { return true; }
 
@@ -103,8 +122,9 @@ class CudaProgram : public Program {
 
  private:
   void capture(const std::vector<BoundOp>& ops) {
-    const Stream stream = device_->stream.get();
-    Launcher launcher(*device_->kernels, *device_->blas, stream, reinterpret_cast<void*>(device_->workspace),
+    StreamLane& lane = device_->lane(lane_);
+    const Stream stream = lane.stream.get();
+    Launcher launcher(*device_->kernels, *device_->blas, stream, reinterpret_cast<void*>(lane.workspace),
                       BlasLt::kWorkspaceBytes, device_->context.multiprocessors());
     Graph handle = nullptr;
     PENSTOCK_CUDA(cuStreamBeginCapture_v2, stream, kCaptureThreadLocal);
@@ -123,8 +143,60 @@ class CudaProgram : public Program {
   }
 
   std::shared_ptr<DeviceState> device_;
+  int lane_;
   OwnedEvent begin_, end_;
   OwnedGraphExec exec_;
+};
+
+class CudaMark : public Mark {
+ public:
+  explicit CudaMark(std::shared_ptr<DeviceState> device) : device_(std::move(device)) {
+    const Call call(*device_);
+    event_ = make_event();
+  }
+  ~CudaMark() override {
+    const Call call(*device_);
+    event_.reset();
+  }
+  Event event() const { return event_.get(); }
+
+ private:
+  std::shared_ptr<DeviceState> device_;
+  OwnedEvent event_;
+};
+
+// Into pinned memory of its own.
+class CudaDownload : public Download {
+ public:
+  CudaDownload(std::shared_ptr<DeviceState> device, size_t bytes) : device_(std::move(device)), bytes_(bytes) {
+    const Call call(*device_);
+    arrived_ = make_event();
+    PENSTOCK_CUDA(cuMemHostAlloc, &memory_, bytes_, 0);
+  }
+  ~CudaDownload() override {
+    const Call call(*device_);
+    find_driver().cuEventSynchronize(arrived_.get());  // or the device would write to memory that is no more
+    find_driver().cuMemFreeHost(memory_);
+    arrived_.reset();
+  }
+
+  void start(const void* device, int lane) override {
+    const Call call(*device_);
+    const Stream stream = device_->stream(lane);
+    PENSTOCK_CUDA(cuMemcpyDtoHAsync_v2, memory_, address_of(device), bytes_, stream);
+    PENSTOCK_CUDA(cuEventRecord, arrived_.get(), stream);
+  }
+  void finish(void* host) override {
+    const Call call(*device_);
+    PENSTOCK_CUDA(cuEventSynchronize, arrived_.get());
+    std::memcpy(host, memory_, bytes_);
+  }
+
+ private:
+  std::shared_ptr<DeviceState> device_;
+  size_t bytes_;
+  void* memory_ = nullptr;
+  OwnedEvent arrived_;
 };
 
 class CudaBackend : public Backend {
@@ -142,7 +214,7 @@ class CudaBackend : public Backend {
     Address memory = 0;
     if (allocator_.allocate) {
       void* given = allocator_.take(bytes);
-      PENSTOCK_CUDA(cuMemsetD8Async, address_of(given), 0, bytes, device_->stream.get());
+      PENSTOCK_CUDA(cuMemsetD8Async, address_of(given), 0, bytes, device_->stream(0));
       return given;
     }
     const Result result = find_driver().cuMemAlloc_v2(&memory, bytes);
@@ -153,7 +225,7 @@ class CudaBackend : public Backend {
            available >> 20, " MiB are free");
     }
     check(result, "cuMemAlloc");
-    PENSTOCK_CUDA(cuMemsetD8Async, memory, 0, bytes, device_->stream.get());
+    PENSTOCK_CUDA(cuMemsetD8Async, memory, 0, bytes, device_->stream(0));
     return reinterpret_cast<void*>(memory);
   }
 
@@ -163,24 +235,46 @@ class CudaBackend : public Backend {
     find_driver().cuMemFree_v2(address_of(memory));
   }
 
-  void upload(void* device, const void* host, size_t bytes) override {
+  void upload(void* device, const void* host, size_t bytes, int lane) override {
     const Call call(*device_);
-    device_->staging->upload(address_of(device), host, bytes);
+    device_->lane(lane).staging->upload(address_of(device), host, bytes);
   }
-  void download(void* host, const void* device, size_t bytes) override {
+  void download(void* host, const void* device, size_t bytes, int lane) override {
     const Call call(*device_);
-    device_->staging->download(host, address_of(device), bytes);
+    device_->lane(lane).staging->download(host, address_of(device), bytes);
   }
-  void clear(void* device, size_t bytes) override {
+  void copy(void* to, const void* from, size_t bytes, int lane) override {
     const Call call(*device_);
-    PENSTOCK_CUDA(cuMemsetD8Async, address_of(device), 0, bytes, device_->stream.get());
+    PENSTOCK_CUDA(cuMemcpyDtoDAsync_v2, address_of(to), address_of(from), bytes, device_->stream(lane));
+  }
+  void clear(void* device, size_t bytes, int lane) override {
+    const Call call(*device_);
+    PENSTOCK_CUDA(cuMemsetD8Async, address_of(device), 0, bytes, device_->stream(lane));
   }
 
-  std::unique_ptr<Program> prepare(std::vector<BoundOp> ops) override {
+  std::unique_ptr<Program> prepare(std::vector<BoundOp> ops, int lane) override {
     for (const BoundOp& op : ops)
       if (!op.definition->cuda)
         fail(PENSTOCK_ERR_UNSUPPORTED, "op ", op.definition->contract->name, " has no CUDA implementation");
-    return std::make_unique<CudaProgram>(device_, ops);
+    return std::make_unique<CudaProgram>(device_, ops, lane);
+  }
+  std::unique_ptr<Download> make_download(size_t bytes) override {
+    return std::make_unique<CudaDownload>(device_, bytes);
+  }
+
+  std::unique_ptr<Mark> make_mark() override { return std::make_unique<CudaMark>(device_); }
+  void record(Mark& mark, int lane) override {
+    const Call call(*device_);
+    PENSTOCK_CUDA(cuEventRecord, static_cast<const CudaMark&>(mark).event(), device_->stream(lane));
+  }
+  void wait(const Mark& mark, int lane) override {
+    const Call call(*device_);
+    PENSTOCK_CUDA(cuStreamWaitEvent, device_->stream(lane), static_cast<const CudaMark&>(mark).event(), 0);
+  }
+  void synchronize() override {
+    const Call call(*device_);
+    for (const StreamLane& lane : device_->lanes)
+      if (lane.stream) PENSTOCK_CUDA(cuStreamSynchronize, lane.stream.get());
   }
 
  private:

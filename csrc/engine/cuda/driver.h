@@ -53,10 +53,12 @@ constexpr int kTensorBFloat16 = 9, kInterleaveNone = 0, kSwizzle128 = 3, kPromot
   X(cuMemFreeHost, (void*))                                               \
   X(cuMemcpyHtoDAsync_v2, (Address, const void*, size_t, Stream))         \
   X(cuMemcpyDtoHAsync_v2, (void*, Address, size_t, Stream))               \
+  X(cuMemcpyDtoDAsync_v2, (Address, Address, size_t, Stream))             \
   X(cuMemsetD8Async, (Address, unsigned char, size_t, Stream))            \
   X(cuStreamCreate, (Stream*, unsigned))                                  \
   X(cuStreamDestroy_v2, (Stream))                                         \
   X(cuStreamSynchronize, (Stream))                                        \
+  X(cuStreamWaitEvent, (Stream, Event, unsigned))                         \
   X(cuStreamBeginCapture_v2, (Stream, int))                               \
   X(cuStreamEndCapture, (Stream, Graph*))                                 \
   X(cuGraphInstantiateWithFlags, (GraphExec*, Graph, unsigned long long)) \

@@ -99,6 +99,7 @@ void Launch::run(Grid grid) {
   values_.resize(values_.size() + kernel.scratch_parameters, TensorMap{});
   std::vector<void*> pointers;
   for (TensorMap& value : values_) pointers.push_back(&value);
+  pointers.push_back(nullptr);  // ends the list for tools that watch the calls; the driver knows its length
   PENSTOCK_CUDA(cuLaunchKernel, loaded_.function, static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
                 static_cast<unsigned>(grid.z), kernel.threads, 1, 1, kernel.shared, stream_, pointers.data(), nullptr);
 }

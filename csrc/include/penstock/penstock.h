@@ -146,6 +146,14 @@ typedef enum penstock_log_level {
   PENSTOCK_LOG_ERROR = 2
 } penstock_log_level;
 
+/* When the frames of a chunk come out. Both give the same frames, to the bit. */
+typedef enum penstock_schedule {
+  PENSTOCK_SCHEDULE_LATENCY = 0, /* of the push that completed it */
+  PENSTOCK_SCHEDULE_THROUGHPUT =
+      1, /* two chunks later, or of flush: it is decoded while others are denoised, encoded */
+  PENSTOCK_SCHEDULE_MAX_ENUM = 0x7fffffff
+} penstock_schedule;
+
 /* Called on the thread that has something to say, a session's worker included; it must not call penstock. `message` is
  * one line, valid during the call. */
 typedef void (*penstock_log_callback)(penstock_log_level level, const char* message, void* user);
@@ -165,9 +173,13 @@ typedef struct penstock_engine_params {
   int32_t threads;           /* CPU backend; 0 = all cores this process may use */
   penstock_log_callback log; /* null: silent. Used until the engine and all its sessions are freed, as is the rest */
   void* log_user;
-  penstock_allocate_callback allocate; /* both or none */
+  penstock_allocate_callback allocate; /* both or none; none with weights_from, whose engine's are used */
   penstock_release_callback release;
   void* allocator_user;
+  /* An engine of the same model, or null. The new engine is on its device, with its threads; a weight that is equal to
+   * one of its (name, shape, type and every byte as stored) is shared with it, neither uploaded nor stored again. */
+  const penstock_engine* weights_from;
+  penstock_schedule schedule; /* of the engine's sessions */
 } penstock_engine_params;
 
 /* [any thread] */
@@ -366,6 +378,23 @@ PENSTOCK_API penstock_status penstock_session_poll(penstock_session* session, in
 /* Moves the oldest finished frame into the caller's picture, in its format, and sets `timestamp`. PENSTOCK_NOT_READY if
  * there is none. A CUDA frame is complete in the order of its stream; nothing waits. [any thread] */
 PENSTOCK_API penstock_status penstock_session_pull(penstock_session* session, penstock_frame* frame);
+
+/* ---- several configurations over one stream ------------------------------------------------------------------------
+ *
+ * Other steps, mode, history, timesteps, clean_context, noise_scale or sink_threshold, and all else the same. Their
+ * engines are created with `weights_from`. */
+
+/* Makes ready what a switch to `engine` needs, memory and graphs, and keeps it for as long as the session lives; a
+ * switch then costs less than a chunk. What the stream keeps in either (the rings of the autoencoder, the prompt) is
+ * not allocated again. Prepare the engine that the session was created with, too, if the stream is to come back to it.
+ * [one at a time] */
+PENSTOCK_API penstock_status penstock_session_prepare(penstock_session* session, const penstock_engine* engine);
+
+/* Goes on with `engine` from the next chunk on. Chunks in the stream batch are finished first: their frames wait to be
+ * pulled. The picture goes on: prompt, seed, noise scale, frames that wait for their chunk, positions and rolling
+ * caches stay; the timesteps become the configuration's own. PENSTOCK_ERR_UNSUPPORTED, and nothing has changed, if the
+ * stream cannot go on with `engine`. [one at a time] */
+PENSTOCK_API penstock_status penstock_session_switch(penstock_session* session, const penstock_engine* engine);
 
 /* ---- statistics ------------------------------------------------------------------------------------------------- */
 

@@ -7,7 +7,6 @@ scaled_dot_product_attention and its backends, cuBLASLt, cuDNN), FlashAttention-
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from itertools import product
 from pathlib import Path
@@ -55,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         beside = Published.load(options.beside)
     results = measure(options)
     if options.json and str(options.json) == "-":
-        print(json.dumps(results.to_json(), indent=1))
+        print(results.to_text(), end="")
         return
     from penstock.benchmarks.tables import results_text
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import TYPE_CHECKING
 
 from penstock.commands.config_options import add_config_arguments, config_fields
 from penstock.commands.output import ProgressBar, bytes_text, emit
 from penstock.runtime.config import Config
 from penstock.runtime.errors import PenstockError
+
+if TYPE_CHECKING:
+    from penstock.runtime.prompt import Prompt
 
 HELP = "write an engine directory for one configuration"
 
@@ -25,7 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="model directory")
     parser.add_argument("engine", help="engine directory to write")
     add_config_arguments(parser)
+    parser.add_argument("--prompt", metavar="TEXT", help="what a host's sessions begin with, or a prompt.safetensors "
+                        "file; without it the host sets one")  # fmt: skip
     parser.add_argument("--text-to-video", action="store_true", help="from noise instead of frames")
+
+
+def read_or_embed(prompt: str, model: str) -> Prompt:
+    """The prompt of a prompt.safetensors file, or of a text by the model's text encoder."""
+    from penstock.models import load
+    from penstock.runtime.prompt import read_prompt
+
+    return read_prompt(prompt) if prompt.endswith(".safetensors") else load(model).embed(prompt)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -36,8 +50,9 @@ def run(options: argparse.Namespace) -> None:
     fields = config_fields(options) | {"height": height, "width": width}
     recommended = {} if options.text_to_video else load_stream_settings(options.model)
     config = Config.text_to_video(**fields) if options.text_to_video else Config(**recommended | fields)
+    prompt = None if options.prompt is None else read_or_embed(options.prompt, options.model)
     with ProgressBar("weights") as bar:
-        report = build(options.model, options.engine, config, bar.update)
+        report = build(options.model, options.engine, config, bar.update, prompt)
     emit(
         {"engine": str(report.path), "plan": report.plan.name, "weights": report.weights,
          "weight_bytes": report.weight_bytes},
