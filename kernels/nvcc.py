@@ -53,14 +53,15 @@ def obstacle() -> str | None:
 
 
 def compile_cuda(variant: CudaVariant, arch: str) -> bytes:
-    """The cubin; a message of the compiler that is more than information is an error."""
+    """The cubin. Fails with the compiler's words, and with how to build without it."""
     macros = {**variant.constants, "SHARED": variant.shared, "WARPS": variant.warps}
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernel.cubin"
-        command = [str(find_nvcc()), "-std=c++17", "-O3", "-Werror=all-warnings", "-cubin", "-o", str(cubin)]
+        command = [str(find_nvcc()), "-std=c++17", "-O3", "-cubin", "-o", str(cubin)]
         command += [f"-gencode=arch=compute_{arch},code=sm_{arch}", "-I.", variant.source]
         command += [f"-DPENSTOCK_{name}={value}" for name, value in macros.items()]
         done = subprocess.run(command, cwd=SOURCES, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f"nvcc: {(done.stderr or done.stdout).strip()}")
+            problem = (done.stderr or done.stdout).strip()
+            raise RuntimeError(f"nvcc failed (PENSTOCK_NVCC= builds without it):\n{problem}")
         return cubin.read_bytes()
