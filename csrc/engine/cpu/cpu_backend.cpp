@@ -50,7 +50,8 @@ class CpuBackend : public Backend {
   // Pages of an anonymous mapping are zero, and unused cache costs nothing until it is touched.
   void* allocate(size_t bytes, const std::string& purpose) override {
     void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) fail(PENSTOCK_ERR_OUT_OF_MEMORY, "device cpu: not enough memory for ", purpose, ": needs ", bytes, " bytes");
+    if (memory == MAP_FAILED)
+      fail(PENSTOCK_ERR_OUT_OF_MEMORY, "device cpu: not enough memory for ", purpose, ": needs ", bytes, " bytes");
     return memory;
   }
   void release(void* memory, size_t bytes) noexcept override { munmap(memory, bytes); }

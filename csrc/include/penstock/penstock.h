@@ -178,7 +178,7 @@ PENSTOCK_API penstock_status penstock_session_memory_required(const penstock_eng
 PENSTOCK_API penstock_status penstock_session_create(const penstock_engine* engine, penstock_session** session);
 
 /* Back to the state after creation: caches zero, step state at its initial values, no frames waiting in or out. The
- * prompt must be set again. */
+ * prompt must be set again; the configuration of the last switch stays. */
 PENSTOCK_API penstock_status penstock_session_reset(penstock_session* session);
 
 /* Copies `size` bytes into or out of a whole input, state, output or step-state tensor by its plan name. */
