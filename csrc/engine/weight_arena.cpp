@@ -23,16 +23,19 @@ uint64_t mix(uint64_t value) {
 Fingerprint fingerprint(const void* data, size_t bytes) {
   constexpr uint64_t kOdd[4] = {0x9e3779b97f4a7c15u, 0xc2b2ae3d27d4eb4fu, 0x165667b19e3779f9u, 0x27d4eb2f165667c5u};
   uint64_t lanes[4] = {kOdd[3], kOdd[2], kOdd[1], kOdd[0]};
-  const char* at = static_cast<const char*>(data);
-  size_t left = bytes;
-  while (left > 0) {
-    uint64_t words[4] = {};
-    const size_t part = std::min(left, sizeof words);
-    std::memcpy(words, at, part);
+  const auto add = [&](const uint64_t(&words)[4]) {
     for (int i = 0; i < 4; ++i) lanes[i] = rotate((lanes[i] ^ words[i]) * kOdd[i], 31);
-    at += part;
-    left -= part;
+  };
+  const char* const begin = static_cast<const char*>(data);
+  const size_t whole = bytes / sizeof lanes * sizeof lanes;
+  uint64_t words[4];
+  for (size_t at = 0; at < whole; at += sizeof words) {
+    std::memcpy(words, begin + at, sizeof words);  // of fixed size: a load, not a call
+    add(words);
   }
+  uint64_t rest[4] = {};
+  std::memcpy(rest, begin + whole, bytes - whole);
+  add(rest);
   const uint64_t first = mix(lanes[0] + mix(lanes[1] ^ bytes)), second = mix(lanes[2] + mix(lanes[3] + bytes));
   return {mix(first + rotate(second, 17)), mix(second ^ rotate(first, 41))};
 }

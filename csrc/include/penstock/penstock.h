@@ -300,7 +300,8 @@ PENSTOCK_API penstock_status penstock_session_create(const penstock_engine* engi
                                                      const penstock_session_params* params, penstock_session** session);
 
 /* Back to the state after creation: caches zero, step state at its initial values, no frames waiting in or out, no
- * cancel, no error. A prompt of the engine directory is set again, another one the caller must set. [one at a time] */
+ * cancel, no error. The configuration of the last switch stays. A prompt of the engine directory is set again, another
+ * one the caller must set. [one at a time] */
 PENSTOCK_API penstock_status penstock_session_reset(penstock_session* session);
 
 /* Stops what runs: calls in progress return PENSTOCK_ERR_CANCELLED before their next phase, and so do all later ones,
