@@ -26,6 +26,19 @@ class Program {
 
 constexpr size_t kTensorAlignment = 256;  // bytes
 
+struct Picture;
+
+// One RGB8 picture in device memory, between a host's stream and the backend's. No call waits for the device; each is
+// ordered behind the one before it.
+class DeviceFrame {
+ public:
+  virtual ~DeviceFrame() = default;
+  virtual void take(const Picture& source) = 0;  // in the order of the host's stream
+  virtual void give(const Picture& target) = 0;
+  virtual void load(const void* tensor) = 0;  // in the order of the backend's work
+  virtual void store(void* tensor) = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -41,6 +54,9 @@ class Backend {
   virtual void clear(void* device, size_t bytes) = 0;
 
   virtual std::unique_ptr<Program> prepare(std::vector<BoundOp> ops) = 0;
+
+  // Throws PENSTOCK_ERR_UNSUPPORTED where the device's memory is the host's.
+  virtual std::shared_ptr<DeviceFrame> make_frame(int64_t width, int64_t height);
 };
 
 // A host's own device memory; without `allocate` the backend's.
@@ -56,6 +72,15 @@ struct HostAllocator {
 
 // `threads`: 0 for all cores that this process may use.
 std::unique_ptr<Backend> make_cpu_backend(int threads, const HostAllocator& allocator = {});
+
+// Frames to use again and again: one that nobody holds, or a new one.
+class DeviceFramePool {
+ public:
+  std::shared_ptr<DeviceFrame> take(Backend& backend, int64_t width, int64_t height);
+
+ private:
+  std::vector<std::shared_ptr<DeviceFrame>> frames_;
+};
 
 // An allocation that frees itself.
 class Memory {

@@ -151,6 +151,12 @@ void Session::read(std::string_view name, void* data, size_t size) const {
   engine_->backend()->download(data, tensor_data(accessible(name, size)), size);
 }
 
+void* Session::memory_of(std::string_view name) const {
+  const int index = engine_->plan().find(name);
+  if (index < 0) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "the plan has no tensor ", quoted(name));
+  return tensor_data(index);
+}
+
 void Session::set_prompt(DType dtype, const Shape& shape, const void* embeddings) {
   const Plan& plan = engine_->plan();
   const int input = plan.find("prompt_embeddings");

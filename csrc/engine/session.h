@@ -35,6 +35,9 @@ class Session {
   void write(std::string_view name, const void* data, size_t size);
   void read(std::string_view name, void* data, size_t size) const;
 
+  // Where a tensor of the plan lies on the device.
+  void* memory_of(std::string_view name) const;
+
   // embeddings [rows, text_dim]; the rest of the plan's rows is zero padding.
   void set_prompt(DType dtype, const Shape& shape, const void* embeddings);
 

@@ -56,9 +56,41 @@ void Stream::require_open(const char* call) const {
   if (ended_) fail(PENSTOCK_ERR_INVALID_ARGUMENT, call, " after flush; reset the session to begin a new stream");
 }
 
+void Stream::require_frames(const char* call) const {
+  require_open(call);
+  if (!video_.encodes) fail(PENSTOCK_ERR_UNSUPPORTED, call, ": this plan takes no frames, it is text-to-video");
+}
+
+// Frame `index` of an input or output tensor; the first chunk has tensors of its own.
+uint8_t* Stream::device_frame(const char* tensor, int64_t index) const {
+  return static_cast<uint8_t*>(session_.memory_of(tensor)) + static_cast<size_t>(index) * video_.frame_bytes;
+}
+
+void Stream::push(DeviceFrame& frame) {
+  require_frames("push");
+  if (!pending_.empty()) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "push: the frames of this chunk began on the host");
+  frame.store(device_frame(stats_.chunks == 0 ? "frames_first" : "frames", pending_on_device_));
+  ++pending_on_device_;
+  ++stats_.frames_in;
+  if (pending_on_device_ < chunk_frames()) return;
+  pending_on_device_ = 0;
+  run_chunk(nullptr);
+}
+
+// Completes the last chunk with copies of its last frame.
+void Stream::complete_on_device() {
+  const char* tensor = stats_.chunks == 0 ? "frames_first" : "frames";
+  const auto last = frames_on_device_.take(*session_.engine().backend(), video_.width, video_.height);
+  last->load(device_frame(tensor, pending_on_device_ - 1));
+  for (; pending_on_device_ < chunk_frames(); ++pending_on_device_)
+    last->store(device_frame(tensor, pending_on_device_));
+  pending_on_device_ = 0;
+  run_chunk(nullptr);
+}
+
 void Stream::push(const uint8_t* frames, int64_t count) {
-  require_open("push");
-  if (!video_.encodes) fail(PENSTOCK_ERR_UNSUPPORTED, "push: this plan takes no frames, it is text-to-video");
+  require_frames("push");
+  if (pending_on_device_) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "push: the frames of this chunk began on the device");
   if (count < 0) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "push: expected 0 or more frames, got ", count);
   pending_.insert(pending_.end(), frames, frames + static_cast<size_t>(count) * video_.frame_bytes);
   stats_.frames_in += static_cast<uint64_t>(count);
@@ -83,11 +115,12 @@ void Stream::generate(int64_t chunks) {
   for (int64_t i = 0; i < chunks; ++i) run_chunk(nullptr);
 }
 
+// Without `frames` they are in the input tensor already.
 void Stream::run_chunk(const uint8_t* frames) try {
   const bool first = stats_.chunks == 0;
   if (video_.encodes) {
     const size_t size = static_cast<size_t>(chunk_frames()) * video_.frame_bytes;
-    session_.write(first ? "frames_first" : "frames", frames, size);
+    if (frames) session_.write(first ? "frames_first" : "frames", frames, size);
     session_.run(first ? "encode_first" : "encode");
   }
   if (first) {
@@ -110,20 +143,26 @@ void Stream::denoise() {
 
 void Stream::decode(const char* phase, const char* output, int64_t frames) {
   session_.run(phase);
-  std::vector<uint8_t> video(static_cast<size_t>(frames) * video_.frame_bytes);
-  session_.read(output, video.data(), video.size());
+  std::vector<uint8_t> video(on_device_ ? 0 : static_cast<size_t>(frames) * video_.frame_bytes);
+  if (!on_device_) session_.read(output, video.data(), video.size());
   for (int64_t i = 0; i < frames; ++i) {
     // Frames that flush made up to complete the last chunk have no place in the output.
     if (video_.encodes && stats_.frames_out == stats_.frames_in) break;
+    ++stats_.frames_out;
+    if (on_device_) {
+      ready_on_device_.push_back(frames_on_device_.take(*session_.engine().backend(), video_.width, video_.height));
+      ready_on_device_.back()->load(device_frame(output, i));
+      continue;
+    }
     const auto begin = video.begin() + static_cast<std::ptrdiff_t>(i * static_cast<int64_t>(video_.frame_bytes));
     ready_.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(video_.frame_bytes));
-    ++stats_.frames_out;
   }
 }
 
 void Stream::flush() {
   if (ended_) return;
   require_open("flush");
+  if (pending_on_device_) complete_on_device();
   if (!pending_.empty()) {
     const std::vector<uint8_t> last(pending_.end() - static_cast<std::ptrdiff_t>(video_.frame_bytes), pending_.end());
     while (pending_.size() < static_cast<size_t>(chunk_frames()) * video_.frame_bytes)
@@ -149,6 +188,12 @@ int64_t Stream::pull(uint8_t* frames, int64_t most) {
   return count;
 }
 
+std::shared_ptr<DeviceFrame> Stream::pull_device() {
+  std::shared_ptr<DeviceFrame> frame = std::move(ready_on_device_.front());
+  ready_on_device_.pop_front();
+  return frame;
+}
+
 void Stream::reset() {
   stats_ = {};
   calls_ = 0;
@@ -156,6 +201,8 @@ void Stream::reset() {
   failure_.clear();
   pending_.clear();
   ready_.clear();
+  pending_on_device_ = 0;
+  ready_on_device_.clear();
 }
 
 }  // namespace penstock

@@ -38,6 +38,12 @@ class Stream {
   // Takes `count` frames and runs every chunk that they complete.
   void push(const uint8_t* frames, int64_t count);
 
+  // The same for one frame in device memory; the frames of a chunk lie all there, or all on the host.
+  void push(DeviceFrame& frame);
+
+  // From now on finished frames stay on the device, for pull_device.
+  void keep_on_device() { on_device_ = true; }
+
   // Text-to-video: runs `chunks` chunks from noise.
   void generate(int64_t chunks);
 
@@ -45,10 +51,13 @@ class Stream {
   // pushed frame has its frame out. After it only pull and reset are allowed.
   void flush();
 
-  int64_t available() const { return static_cast<int64_t>(ready_.size()); }
+  int64_t available() const { return static_cast<int64_t>(on_device_ ? ready_on_device_.size() : ready_.size()); }
 
   // Moves up to `most` finished frames to `frames`; returns how many.
   int64_t pull(uint8_t* frames, int64_t most);
+
+  // The next finished frame, of which there must be one.
+  std::shared_ptr<DeviceFrame> pull_device();
 
   // Forgets everything; the session is reset by its owner.
   void reset();
@@ -58,6 +67,9 @@ class Stream {
 
  private:
   void require_open(const char* call) const;
+  void require_frames(const char* call) const;
+  void complete_on_device();
+  uint8_t* device_frame(const char* tensor, int64_t index) const;
   void run_pending();
   void run_chunk(const uint8_t* frames);
   void denoise();
@@ -72,6 +84,10 @@ class Stream {
   std::string failure_;           // of the run that left the state between two chunks
   std::vector<uint8_t> pending_;  // frames of the chunk that is not complete yet
   std::deque<std::vector<uint8_t>> ready_;
+  int64_t pending_on_device_ = 0;  // the same, in the input tensor already
+  bool on_device_ = false;
+  DeviceFramePool frames_on_device_;
+  std::deque<std::shared_ptr<DeviceFrame>> ready_on_device_;
 };
 
 }  // namespace penstock

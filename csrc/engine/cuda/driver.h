@@ -26,6 +26,24 @@ constexpr Result kNotReady = 600;
 enum class DeviceAttribute : int { kComputeMajor = 75, kComputeMinor = 76 };
 enum class FunctionAttribute : int { kMaxDynamicShared = 8 };
 constexpr unsigned kStreamNonBlocking = 1;
+
+// CUDA_MEMCPY2D: a copy of rows. Arrays are not used here.
+constexpr int kMemoryTypeDevice = 2;
+struct Copy2dSide {
+  size_t x_bytes = 0;
+  size_t y = 0;
+  int memory_type = kMemoryTypeDevice;
+  void* host = nullptr;
+  Address device = 0;
+  void* array = nullptr;
+  size_t pitch = 0;
+};
+struct Copy2d {
+  Copy2dSide source;
+  Copy2dSide target;
+  size_t width_bytes = 0;
+  size_t height = 0;
+};
 constexpr int kCaptureThreadLocal = 1;
 
 // Every function that penstock calls. The names with a suffix are how the driver exports what cuda.h calls without it.
@@ -48,6 +66,9 @@ constexpr int kCaptureThreadLocal = 1;
   X(cuMemFreeHost, (void*))                                               \
   X(cuMemcpyHtoDAsync_v2, (Address, const void*, size_t, Stream))         \
   X(cuMemcpyDtoHAsync_v2, (void*, Address, size_t, Stream))               \
+  X(cuMemcpyDtoDAsync_v2, (Address, Address, size_t, Stream))             \
+  X(cuMemcpy2DAsync_v2, (const Copy2d*, Stream))                          \
+  X(cuStreamWaitEvent, (Stream, Event, unsigned))                         \
   X(cuMemsetD8Async, (Address, unsigned char, size_t, Stream))            \
   X(cuStreamCreate, (Stream*, unsigned))                                  \
   X(cuStreamDestroy_v2, (Stream))                                         \
