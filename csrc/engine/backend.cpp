@@ -12,4 +12,14 @@ void* HostAllocator::take(size_t bytes, const std::string& purpose) const {
   fail(PENSTOCK_ERR_INVALID_ARGUMENT, "the host's allocator: expected memory aligned to ", kTensorAlignment, " bytes");
 }
 
+std::shared_ptr<DeviceFrame> Backend::make_frame(int64_t, int64_t) {
+  fail(PENSTOCK_ERR_UNSUPPORTED, "CUDA frames need an engine on CUDA, this one is on ", name());
+}
+
+std::shared_ptr<DeviceFrame> DeviceFramePool::take(Backend& backend, int64_t width, int64_t height) {
+  for (const std::shared_ptr<DeviceFrame>& frame : frames_)
+    if (frame.use_count() == 1) return frame;
+  return frames_.emplace_back(backend.make_frame(width, height));
+}
+
 }  // namespace penstock

@@ -47,6 +47,25 @@ class Program {
   virtual std::optional<double> last_ms() = 0;  // time of the last run, if it is done; does not wait
 };
 
+// Memory of a tensor, and the lane in whose order it may be touched.
+struct DevicePlace {
+  char* data;
+  int lane;
+};
+
+struct Picture;
+
+// One RGB8 picture in device memory, between a host's stream and a lane. No call waits for the device; each is ordered
+// behind the one before it.
+class DeviceFrame {
+ public:
+  virtual ~DeviceFrame() = default;
+  virtual void take(const Picture& source) = 0;  // in the order of the host's stream
+  virtual void give(const Picture& target) = 0;
+  virtual void load(const void* tensor, int lane) = 0;
+  virtual void store(void* tensor, int lane) = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -64,6 +83,9 @@ class Backend {
 
   virtual std::unique_ptr<Program> prepare(std::vector<BoundOp> ops, int lane) = 0;
   virtual std::unique_ptr<Download> make_download(size_t bytes) = 0;
+
+  // Throws PENSTOCK_ERR_UNSUPPORTED where the device's memory is the host's.
+  virtual std::shared_ptr<DeviceFrame> make_frame(int64_t width, int64_t height);
 
   // Orders lanes: what `lane` does after `wait` comes after what stood in the marked lane at `record`.
   virtual std::unique_ptr<Mark> make_mark() = 0;
@@ -85,6 +107,15 @@ struct HostAllocator {
 
 // `threads`: 0 for all cores that this process may use.
 std::unique_ptr<Backend> make_cpu_backend(int threads, const HostAllocator& allocator = {});
+
+// Frames to use again and again: one that nobody holds, or a new one.
+class DeviceFramePool {
+ public:
+  std::shared_ptr<DeviceFrame> take(Backend& backend, int64_t width, int64_t height);
+
+ private:
+  std::vector<std::shared_ptr<DeviceFrame>> frames_;
+};
 
 // An allocation that frees itself.
 class Memory {

@@ -20,9 +20,9 @@ LiveSettings read_settings(const penstock_session_params* given) {
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "params: queue_frames: expected 1 to 4096, got ", params.queue_frames);
   if (!(params.deadline_ms >= 0))
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "params: deadline_ms: expected 0 or more, got ", params.deadline_ms);
-  if (params.output_memory != PENSTOCK_MEMORY_HOST)
-    fail(PENSTOCK_ERR_UNSUPPORTED, "params: unknown output_memory ", static_cast<int>(params.output_memory));
-  return {{params.queue_policy, params.queue_frames}, params.deadline_ms};
+  if (params.output_memory != PENSTOCK_MEMORY_HOST && params.output_memory != PENSTOCK_MEMORY_CUDA)
+    fail(PENSTOCK_ERR_INVALID_ARGUMENT, "params: unknown output_memory ", static_cast<int>(params.output_memory));
+  return {{params.queue_policy, params.queue_frames}, params.deadline_ms, params.output_memory};
 }
 
 void set_prompt(Session& session, const PromptEmbeddings& prompt) {

@@ -191,6 +191,10 @@ void Configuration::start_download(int tensor, Download& download) const {
   download.start(home_data(tensor), engine_->lanes().home[tensor]);
 }
 
+DevicePlace Configuration::place_of(int tensor) const {
+  return {static_cast<char*>(home_data(tensor)), engine_->lanes().home[tensor]};
+}
+
 void Configuration::write_initial_step(bool only_own) {
   for (size_t i = 0; i < plan().tensors.size(); ++i) {
     const PlanTensor& tensor = plan().tensors[i];

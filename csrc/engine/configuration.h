@@ -42,6 +42,7 @@ class Configuration {
   void write(int tensor, const void* data);
   void read(int tensor, void* data) const;
   void start_download(int tensor, Download& download) const;
+  DevicePlace place_of(int tensor) const;
 
   void reset();  // the stream's memory too
 

@@ -59,6 +59,7 @@ Frame FrameQueue::make_frame(size_t bytes) {
 }
 
 void FrameQueue::recycle(Frame frame) {
+  frame.device.reset();
   if (spare_.size() < capacity()) spare_.push_back(std::move(frame));
 }
 

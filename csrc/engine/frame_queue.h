@@ -7,12 +7,13 @@
 #include <deque>
 #include <vector>
 
-#include "penstock/penstock.h"
+#include "engine/backend.h"
 
 namespace penstock {
 
 struct Frame {
-  std::vector<uint8_t> rgb;  // [height, width, 3]
+  std::vector<uint8_t> rgb;             // [height, width, 3]; or
+  std::shared_ptr<DeviceFrame> device;  // the same in device memory
   int64_t timestamp = 0;
   std::chrono::steady_clock::time_point arrived;
 };

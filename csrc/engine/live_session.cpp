@@ -46,6 +46,10 @@ LiveSession::LiveSession(std::shared_ptr<const Engine> engine, const LiveSetting
   if (layout_ && settings.queue.frames < layout_->first_frames)
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "queue_frames: expected at least the ", layout_->first_frames,
          " frames of the first chunk, got ", settings.queue.frames);
+  if (settings.output_memory == PENSTOCK_MEMORY_CUDA) {
+    session_.engine().backend()->make_frame(1, 1);  // throws where there can be none
+    video().keep_on_device();
+  }
   if (prompt_) session_.set_prompt(prompt_->dtype, prompt_->shape, prompt_->data.data());
   log_(PENSTOCK_LOG_INFO, "session of ", Session::memory_required(session_.engine()) >> 20, " MiB");
 }
@@ -64,10 +68,22 @@ Stream& LiveSession::video() {
 Picture LiveSession::check(const penstock_frame& frame) {
   const VideoPlan& plan = video_plan();
   const Picture picture = check_picture(frame, plan.width, plan.height);
-  if (picture.memory != PENSTOCK_MEMORY_HOST)
-    fail(PENSTOCK_ERR_UNSUPPORTED, "frame: CUDA memory needs an engine on CUDA, this one is on ",
-         engine().backend()->name());
+  if (picture.memory == PENSTOCK_MEMORY_HOST) return picture;
+  if (picture.format != PENSTOCK_RGB8)
+    fail(PENSTOCK_ERR_UNSUPPORTED, "frame: CUDA frames are RGB8; other formats are converted on the host only");
+  const Lock lock(mutex_);
+  arrivals_.take(*engine().backend(), picture.width, picture.height);  // throws where there can be none
   return picture;
+}
+
+// Brings the pixels to where the model takes them from; a CUDA frame in the order of its stream.
+void LiveSession::receive(const Picture& picture, Frame& frame) {
+  if (picture.memory == PENSTOCK_MEMORY_HOST) return to_rgb(picture, frame.rgb.data());
+  {
+    const Lock lock(mutex_);
+    frame.device = arrivals_.take(*engine().backend(), picture.width, picture.height);
+  }
+  frame.device->take(picture);
 }
 
 void LiveSession::require_going() const {
@@ -119,7 +135,7 @@ void LiveSession::push(const penstock_frame& given) {
   }
   frame.timestamp = given.timestamp;
   frame.arrived = std::chrono::steady_clock::now();
-  to_rgb(picture, frame.rgb.data());
+  receive(picture, frame);
   feed(frame);
   collect();
   const Lock lock(mutex_);
@@ -129,9 +145,12 @@ void LiveSession::push(const penstock_frame& given) {
 
 // Into the model, which may run a chunk. A frame that it did not take leaves nothing behind.
 void LiveSession::feed(const Frame& frame) {
-  in_model_.push_back({{}, frame.timestamp, frame.arrived});
+  in_model_.push_back({{}, nullptr, frame.timestamp, frame.arrived});
   try {
-    stream_->push(frame.rgb.data(), 1);
+    if (frame.device)
+      stream_->push(*frame.device);
+    else
+      stream_->push(frame.rgb.data(), 1);
   } catch (...) {
     in_model_.pop_back();
     throw;
@@ -189,13 +208,17 @@ void LiveSession::go_on_with(const std::shared_ptr<const Engine>& engine) {
 
 // Moves what the stream finished to the queue. Called by whoever is inside.
 void LiveSession::collect() {
+  const bool on_device = settings_.output_memory == PENSTOCK_MEMORY_CUDA;
   while (stream_->available() > 0) {
     Frame frame;
     {
       const Lock lock(mutex_);
-      frame = queue_.make_frame(video_plan().frame_bytes);
+      frame = queue_.make_frame(on_device ? 0 : video_plan().frame_bytes);
     }
-    stream_->pull(frame.rgb.data(), 1);
+    if (on_device)
+      frame.device = stream_->pull_device();
+    else
+      stream_->pull(frame.rgb.data(), 1);
     if (!in_model_.empty()) {
       frame.timestamp = in_model_.front().timestamp;
       frame.arrived = in_model_.front().arrived;
@@ -237,6 +260,8 @@ int64_t LiveSession::available() {
 
 bool LiveSession::pull(penstock_frame& given) {
   const Picture picture = check(given);
+  if (picture.memory != settings_.output_memory)
+    fail(PENSTOCK_ERR_UNSUPPORTED, "frame: expected the memory of the session's output_memory, got the other one");
   Frame frame;
   {
     const Lock lock(mutex_);
@@ -247,7 +272,10 @@ bool LiveSession::pull(penstock_frame& given) {
     frame = queue_.take_finished();
     changed_.notify_all();
   }
-  from_rgb(frame.rgb.data(), picture);
+  if (frame.device)
+    frame.device->give(picture);
+  else
+    from_rgb(frame.rgb.data(), picture);
   given.timestamp = frame.timestamp;
   const Lock lock(mutex_);
   queue_.recycle(std::move(frame));

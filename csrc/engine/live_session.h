@@ -25,6 +25,7 @@ namespace penstock {
 struct LiveSettings {
   FrameQueue::Settings queue;
   double deadline_ms = 0.0;  // 0: none
+  penstock_memory output_memory = PENSTOCK_MEMORY_HOST;
 };
 
 // Counts since creation or reset.
@@ -86,6 +87,7 @@ class LiveSession {
   void drive_by(bool worker);
   bool has_stopped() const { return cancelled_ || failure_.status != PENSTOCK_OK; }
   void require_going() const;
+  void receive(const Picture& picture, Frame& frame);
   void feed(const Frame& frame);
   void collect();
   void finish(Frame frame);
@@ -123,6 +125,7 @@ class LiveSession {
   std::optional<bool> driven_by_worker_;  // what drives this stream; none yet
   Failure failure_;
   FrameQueue queue_;
+  DeviceFramePool arrivals_;  // for submitted and pushed CUDA frames
   LiveStats stats_;
   SessionStats session_stats_;  // as the last one inside left them
   uint64_t chunks_ = 0;

@@ -46,7 +46,13 @@ bool LiveSession::submit(const penstock_frame& given, int64_t timeout_ms) {
   if (!worker_.joinable()) worker_ = std::thread([this] { work(); });
   ++arriving_;
   lock.unlock();
-  to_rgb(picture, frame.rgb.data());
+  try {
+    receive(picture, frame);
+  } catch (...) {
+    lock.lock();
+    --arriving_;
+    throw;
+  }
   lock.lock();
   --arriving_;
   drive_by(true);

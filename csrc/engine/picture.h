@@ -3,8 +3,7 @@
 //
 // Y'CbCr by ITU-R BT.709 or BT.601, limited or full range, in 16-bit fixed point: with Kr, Kb and Kg = 1 - Kr - Kb,
 //   Y = Kr R + Kg G + Kb B,  Cb = (B - Y) / (2 - 2 Kb),  Cr = (R - Y) / (2 - 2 Kr),
-// scaled to Y 16..235 and Cb, Cr 16..240 (limited) or 0..255 (full). The arithmetic is that of the device kernel
-// (kernels/convert_frame.py), to the bit. A result is within 0.51 of the exact value.
+// scaled to Y 16..235 and Cb, Cr 16..240 (limited) or 0..255 (full). A result is within 0.51 of the exact value.
 #pragma once
 
 #include <cstdint>

@@ -120,6 +120,12 @@ void Session::start_download(std::string_view name, size_t size, Download& downl
   active_->start_download(accessible(name, size), download);
 }
 
+DevicePlace Session::place_of(std::string_view name) const {
+  const int index = active_->plan().find(name);
+  if (index < 0) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "the plan has no tensor ", quoted(name));
+  return active_->place_of(index);
+}
+
 void Session::set_prompt(DType dtype, const Shape& shape, const void* embeddings) {
   const Plan& plan = active_->plan();
   const int input = plan.find("prompt_embeddings");

@@ -42,6 +42,9 @@ class Session {
   std::unique_ptr<Download> make_download(size_t size) const;
   void start_download(std::string_view name, size_t size, Download& download) const;
 
+  // Where a tensor of the plan lies on the device, and the lane in whose order it may be touched there.
+  DevicePlace place_of(std::string_view name) const;
+
   // embeddings [rows, text_dim]; the rest of the plan's rows is zero padding.
   void set_prompt(DType dtype, const Shape& shape, const void* embeddings);
 

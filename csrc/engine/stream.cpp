@@ -67,9 +67,52 @@ void Stream::stop_at(const std::exception& error) {
   device_failed_ = known && known->status() == PENSTOCK_ERR_DEVICE;
 }
 
+void Stream::require_frames(const char* call) const {
+  require_open(call);
+  if (!video_.encodes) fail(PENSTOCK_ERR_UNSUPPORTED, call, ": this plan takes no frames, it is text-to-video");
+}
+
+// Frame `index` of an input or output tensor.
+DevicePlace Stream::device_frame(const char* tensor, int64_t index) const {
+  DevicePlace place = session_.place_of(tensor);
+  place.data += static_cast<size_t>(index) * video_.frame_bytes;
+  return place;
+}
+
+std::shared_ptr<DeviceFrame> Stream::load_frame(const char* tensor, int64_t index) {
+  auto frame = frames_on_device_.take(*session_.engine().backend(), video_.width, video_.height);
+  const DevicePlace place = device_frame(tensor, index);
+  frame->load(place.data, place.lane);
+  return frame;
+}
+
+void Stream::store_frame(DeviceFrame& frame, const char* tensor, int64_t index) const {
+  const DevicePlace place = device_frame(tensor, index);
+  frame.store(place.data, place.lane);
+}
+
+void Stream::push(DeviceFrame& frame) {
+  require_frames("push");
+  if (!pending_.empty()) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "push: the frames of this chunk began on the host");
+  store_frame(frame, input(), pending_on_device_);
+  ++pending_on_device_;
+  ++stats_.frames_in;
+  if (pending_on_device_ < chunk_frames()) return;
+  pending_on_device_ = 0;
+  run_chunk(nullptr);
+}
+
+// Completes the last chunk with copies of its last frame.
+void Stream::complete_on_device() {
+  const auto last = load_frame(input(), pending_on_device_ - 1);
+  for (; pending_on_device_ < chunk_frames(); ++pending_on_device_) store_frame(*last, input(), pending_on_device_);
+  pending_on_device_ = 0;
+  run_chunk(nullptr);
+}
+
 void Stream::push(const uint8_t* frames, int64_t count) {
-  require_open("push");
-  if (!video_.encodes) fail(PENSTOCK_ERR_UNSUPPORTED, "push: this plan takes no frames, it is text-to-video");
+  require_frames("push");
+  if (pending_on_device_) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "push: the frames of this chunk began on the device");
   if (count < 0) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "push: expected 0 or more frames, got ", count);
   pending_.insert(pending_.end(), frames, frames + static_cast<size_t>(count) * video_.frame_bytes);
   stats_.frames_in += static_cast<uint64_t>(count);
@@ -94,11 +137,12 @@ void Stream::generate(int64_t chunks) {
   for (int64_t i = 0; i < chunks; ++i) run_chunk(nullptr);
 }
 
+// Without `frames` they are in the input tensor already.
 void Stream::run_chunk(const uint8_t* frames) try {
   const bool first = stats_.chunks == 0;
   if (video_.encodes) {
     const size_t size = static_cast<size_t>(chunk_frames()) * video_.frame_bytes;
-    session_.write(first ? "frames_first" : "frames", frames, size);
+    if (frames) session_.write(first ? "frames_first" : "frames", frames, size);
     session_.run(first ? "encode_first" : "encode");
   }
   if (first) {
@@ -128,6 +172,7 @@ void Stream::denoise() {
 
 void Stream::decode(const char* phase, const char* output, int64_t frames) {
   session_.run(phase);
+  if (on_device_) return deliver_on_device(output, frames);
   const size_t bytes = static_cast<size_t>(frames) * video_.frame_bytes;
   if (!session_.overlaps()) {
     std::vector<uint8_t> video(bytes);
@@ -155,19 +200,26 @@ void Stream::collect(size_t most_awaited) {
   }
 }
 
-void Stream::deliver(const std::vector<uint8_t>& video) {
-  for (size_t at = 0; at < video.size(); at += video_.frame_bytes) {
-    // Frames that flush made up to complete the last chunk have no place in the output.
-    if (video_.encodes && stats_.frames_out == stats_.frames_in) break;
-    const auto begin = video.begin() + static_cast<std::ptrdiff_t>(at);
-    ready_.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(video_.frame_bytes));
+// Nothing waits: the frames are in order behind the phase, whatever the schedule.
+void Stream::deliver_on_device(const char* output, int64_t frames) {
+  for (int64_t i = 0; i < frames && !is_made_up(); ++i) {
+    ready_on_device_.push_back(load_frame(output, i));
     ++stats_.frames_out;
+  }
+}
+
+void Stream::deliver(const std::vector<uint8_t>& video) {
+  for (size_t at = 0; at < video.size() && !is_made_up(); at += video_.frame_bytes) {
+    const auto begin = video.begin() + static_cast<std::ptrdiff_t>(at);
+    ++stats_.frames_out;
+    ready_.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(video_.frame_bytes));
   }
 }
 
 void Stream::flush() {
   if (ended_) return;
   require_open("flush");
+  if (pending_on_device_) complete_on_device();
   if (!pending_.empty()) {
     const std::vector<uint8_t> last(pending_.end() - static_cast<std::ptrdiff_t>(video_.frame_bytes), pending_.end());
     while (pending_.size() < static_cast<size_t>(chunk_frames()) * video_.frame_bytes)
@@ -195,11 +247,14 @@ void Stream::go_on_with(const std::shared_ptr<const Engine>& engine) {
   if (engine.get() == &session_.engine()) return;
   std::shared_ptr<Configuration> next = session_.configuration_for(engine);
   const VideoPlan video(engine->plan());
+  std::vector<std::shared_ptr<DeviceFrame>> waiting;  // for their chunk, which the new configuration makes
+  for (int64_t i = 0; i < pending_on_device_; ++i) waiting.push_back(load_frame(input(), i));
   empty_stream_batch();
   const int64_t last_chunk = static_cast<int64_t>(stats_.chunks) - 1;
   try {
     session_.go_on_with(std::move(next), last_chunk >= 0, video_.delay == 0);
     if (last_chunk >= 0) session_.write("chunk", &last_chunk, sizeof last_chunk);
+    for (int64_t i = 0; i < pending_on_device_; ++i) store_frame(*waiting[static_cast<size_t>(i)], input(), i);
   } catch (const std::exception& error) {
     stop_at(error);
     throw;
@@ -219,6 +274,12 @@ int64_t Stream::pull(uint8_t* frames, int64_t most) {
   return count;
 }
 
+std::shared_ptr<DeviceFrame> Stream::pull_device() {
+  std::shared_ptr<DeviceFrame> frame = std::move(ready_on_device_.front());
+  ready_on_device_.pop_front();
+  return frame;
+}
+
 void Stream::reset() {
   stats_ = {};
   calls_ = 0;
@@ -229,6 +290,8 @@ void Stream::reset() {
   pending_.clear();
   ready_.clear();
   awaited_.clear();
+  pending_on_device_ = 0;
+  ready_on_device_.clear();
 }
 
 }  // namespace penstock

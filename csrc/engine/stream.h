@@ -42,6 +42,12 @@ class Stream {
   // Takes `count` frames and runs every chunk that they complete.
   void push(const uint8_t* frames, int64_t count);
 
+  // The same for one frame in device memory; the frames of a chunk lie all there, or all on the host.
+  void push(DeviceFrame& frame);
+
+  // From now on finished frames stay on the device, for pull_device.
+  void keep_on_device() { on_device_ = true; }
+
   // Text-to-video: runs `chunks` chunks from noise.
   void generate(int64_t chunks);
 
@@ -49,10 +55,13 @@ class Stream {
   // pushed frame has its frame out. After it only pull and reset are allowed.
   void flush();
 
-  int64_t available() const { return static_cast<int64_t>(ready_.size()); }
+  int64_t available() const { return static_cast<int64_t>(on_device_ ? ready_on_device_.size() : ready_.size()); }
 
   // Moves up to `most` finished frames to `frames`; returns how many.
   int64_t pull(uint8_t* frames, int64_t most);
+
+  // The next finished frame, of which there must be one.
+  std::shared_ptr<DeviceFrame> pull_device();
 
   // Goes on with another configuration: chunks in the stream batch are finished first, the next chunk is the first one
   // of the new configuration.
@@ -67,6 +76,11 @@ class Stream {
  private:
   void require_open(const char* call) const;
   void stop_at(const std::exception& error);
+  void require_frames(const char* call) const;
+  void complete_on_device();
+  DevicePlace device_frame(const char* tensor, int64_t index) const;
+  std::shared_ptr<DeviceFrame> load_frame(const char* tensor, int64_t index);
+  void store_frame(DeviceFrame& frame, const char* tensor, int64_t index) const;
   void run_pending();
   void run_chunk(const uint8_t* frames);
   void denoise();
@@ -74,6 +88,10 @@ class Stream {
   void decode(const char* phase, const char* output, int64_t frames);
   void collect(size_t most_awaited);
   void deliver(const std::vector<uint8_t>& video);
+  void deliver_on_device(const char* output, int64_t frames);
+  // Frames that flush made up to complete the last chunk have no place in the output.
+  bool is_made_up() const { return video_.encodes && stats_.frames_out == stats_.frames_in; }
+  const char* input() const { return stats_.chunks == 0 ? "frames_first" : "frames"; }
   int64_t chunk_frames() const { return stats_.chunks == 0 ? video_.first_frames : video_.next_frames; }
 
   Session& session_;
@@ -94,6 +112,11 @@ class Stream {
   };
   std::deque<Awaited> awaited_;
   std::vector<std::unique_ptr<Download>> spare_;  // of the tensor "video"
+
+  int64_t pending_on_device_ = 0;  // frames of the incomplete chunk that are in the input tensor already
+  bool on_device_ = false;
+  DeviceFramePool frames_on_device_;
+  std::deque<std::shared_ptr<DeviceFrame>> ready_on_device_;
 };
 
 }  // namespace penstock

@@ -175,7 +175,7 @@ void check_misuse(const Engine& engine) {
   refuse("width", [](penstock_frame& frame) { frame.width += 1; });
   refuse("height", [](penstock_frame& frame) { frame.height = -1; });
   refuse("format", [](penstock_frame& frame) { frame.format = static_cast<penstock_pixel_format>(17); });
-  refuse("color", [](penstock_frame& frame) { frame.color = static_cast<penstock_color>(-1); });
+  refuse("color", [](penstock_frame& frame) { frame.color = static_cast<penstock_color>(4); });
   refuse("memory", [](penstock_frame& frame) { frame.memory = static_cast<penstock_memory>(5); });
   refuse("no plane", [](penstock_frame& frame) { frame.planes[0] = nullptr; });
   refuse("no second plane", [](penstock_frame& frame) { frame.format = PENSTOCK_NV12; });

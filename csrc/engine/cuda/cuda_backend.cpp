@@ -8,6 +8,7 @@
 #include "engine/cuda/launch.h"
 #include "engine/cuda/staging.h"
 #include "engine/error.h"
+#include "engine/picture.h"
 
 namespace penstock::cuda {
 namespace {
@@ -218,6 +219,71 @@ class CudaDownload : public Download {
   OwnedEvent arrived_;
 };
 
+class CudaFrame : public DeviceFrame {
+ public:
+  CudaFrame(std::shared_ptr<DeviceState> device, int64_t width, int64_t height)
+      : device_(std::move(device)), row_(static_cast<size_t>(3 * width)), rows_(static_cast<size_t>(height)) {
+    const Call call(*device_);
+    moved_ = make_event();
+    memory_ = allocate_memory(row_ * rows_, "a frame");
+  }
+  ~CudaFrame() override {
+    const Cleanup call(*device_);
+    if (memory_) find_driver().cuMemFree_v2(memory_);
+    moved_.reset();
+  }
+
+  void take(const Picture& source) override {
+    move(static_cast<Stream>(source.cuda_stream), [&](Stream stream) {
+      const Copy2d copy{side(address_of(source.planes[0]), static_cast<size_t>(source.strides[0])), side(memory_, row_),
+                        row_, rows_};
+      PENSTOCK_CUDA(cuMemcpy2DAsync_v2, &copy, stream);
+    });
+  }
+  void give(const Picture& target) override {
+    move(static_cast<Stream>(target.cuda_stream), [&](Stream stream) {
+      const Copy2d copy{side(memory_, row_), side(address_of(target.planes[0]), static_cast<size_t>(target.strides[0])),
+                        row_, rows_};
+      PENSTOCK_CUDA(cuMemcpy2DAsync_v2, &copy, stream);
+    });
+  }
+  void load(const void* tensor, int lane) override {
+    move(stream_of(lane), [&](Stream stream) {
+      PENSTOCK_CUDA(cuMemcpyDtoDAsync_v2, memory_, address_of(tensor), row_ * rows_, stream);
+    });
+  }
+  void store(void* tensor, int lane) override {
+    move(stream_of(lane), [&](Stream stream) {
+      PENSTOCK_CUDA(cuMemcpyDtoDAsync_v2, address_of(tensor), memory_, row_ * rows_, stream);
+    });
+  }
+
+ private:
+  // A copy on `stream`, behind the one before it, on whatever stream that was.
+  template <typename Enqueue>
+  void move(Stream stream, Enqueue enqueue) {
+    const Call call(*device_);
+    PENSTOCK_CUDA(cuStreamWaitEvent, stream, moved_.get(), 0);
+    enqueue(stream);
+    PENSTOCK_CUDA(cuEventRecord, moved_.get(), stream);
+  }
+  Stream stream_of(int lane) {
+    const Call call(*device_);
+    return device_->stream(lane);
+  }
+  static Copy2dSide side(Address memory, size_t pitch) {
+    Copy2dSide side;
+    side.device = memory;
+    side.pitch = pitch;
+    return side;
+  }
+
+  std::shared_ptr<DeviceState> device_;
+  size_t row_, rows_;  // bytes of a row
+  Address memory_ = 0;
+  OwnedEvent moved_;
+};
+
 class CudaBackend : public Backend {
  public:
   CudaBackend(int number, const HostAllocator& allocator)
@@ -282,6 +348,10 @@ class CudaBackend : public Backend {
     const Call call(*device_);
     for (const StreamLane& lane : device_->lanes)
       if (lane.stream) PENSTOCK_CUDA(cuStreamSynchronize, lane.stream.get());
+  }
+
+  std::shared_ptr<DeviceFrame> make_frame(int64_t width, int64_t height) override {
+    return std::make_shared<CudaFrame>(device_, width, height);
   }
 
  private:

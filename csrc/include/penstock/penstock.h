@@ -161,9 +161,8 @@ typedef void (*penstock_log_callback)(penstock_log_level level, const char* mess
 /* A host's own memory for what an engine and its sessions keep on their device (weights, states, scratch): host memory
  * on the CPU backend, device memory (a CUdeviceptr as a pointer, in the device's primary context, which is current) on
  * CUDA. `allocate` returns null to refuse, which becomes PENSTOCK_ERR_OUT_OF_MEMORY; the memory need not be zeroed.
- * They are called on the threads that create and free engines and sessions, perhaps on several at once, and must not
- * call penstock. A CUDA release must wait for the device, as cuMemFree does. Small bookkeeping and frames that wait in
- * queues are not theirs. */
+ * They are called on the threads that create and free engines and sessions, perhaps several at once, and must not call
+ * penstock. A CUDA release waits for the device, as cuMemFree does. Bookkeeping and waiting frames are not theirs. */
 typedef void* (*penstock_allocate_callback)(size_t bytes, size_t alignment, void* user);
 typedef void (*penstock_release_callback)(void* memory, size_t bytes, void* user);
 
@@ -243,13 +242,13 @@ typedef enum penstock_color {
 
 typedef enum penstock_memory {
   PENSTOCK_MEMORY_HOST = 0,
-  PENSTOCK_MEMORY_CUDA = 1, /* of the engine's device; engines on CUDA only */
+  PENSTOCK_MEMORY_CUDA = 1, /* of the engine's device, an engine on CUDA; RGB8 only */
   PENSTOCK_MEMORY_MAX_ENUM = 0x7fffffff
 } penstock_memory;
 
 /* One picture in the caller's memory: read by push and submit, written by pull.
  *
- * The engine computes in RGB8; other formats are converted in integer arithmetic, the same to the bit on every device.
+ * The engine computes in RGB8; other formats are converted in integer arithmetic, exact to half a step.
  * One Cb, Cr pair counts for its four pixels alike, and comes out as that of their mean.
  *
  * `timestamp` is any number of the host's (its clock, a frame count); it comes out again with the frame in its place.
@@ -284,7 +283,7 @@ typedef struct penstock_session_params {
   uint32_t struct_size;
   penstock_queue_policy queue_policy;
   int32_t queue_frames;          /* that wait at most, on each side; at least the first chunk's. Default 16 */
-  penstock_memory output_memory; /* where finished frames wait; CUDA: pull takes CUDA frames, and no copy is made */
+  penstock_memory output_memory; /* where finished frames wait; CUDA: on the device, pull takes CUDA frames */
   double deadline_ms;            /* from push or submit to finished; a later frame counts as a miss. 0: none */
 } penstock_session_params;
 
