@@ -275,8 +275,9 @@ MOCK int cuStreamWaitEvent(void* stream, void* event, unsigned) {
   record("wait", stream, event);
   return needs_context("cuStreamWaitEvent");
 }
-MOCK int cuStreamBeginCapture_v2(void* stream, int) {
+MOCK int cuStreamBeginCapture_v2(void* stream, int mode) {
   LOCK;
+  if (mode != 2) return problem("a capture in which no kernel could be loaded");
   mock().capturing.insert(stream);
   mock().captured[stream] = 0;
   mock().pointers[stream].clear();

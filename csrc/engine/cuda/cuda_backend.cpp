@@ -147,7 +147,7 @@ class CudaProgram : public Program {
     Launcher launcher(*device_->kernels, *device_->blas, stream, reinterpret_cast<void*>(lane.workspace),
                       BlasLt::kWorkspaceBytes, device_->context.multiprocessors());
     Graph handle = nullptr;
-    PENSTOCK_CUDA(cuStreamBeginCapture_v2, stream, kCaptureThreadLocal);
+    PENSTOCK_CUDA(cuStreamBeginCapture_v2, stream, kCaptureRelaxed);
     try {
       for (const BoundOp& op : ops) op.definition->cuda(op.args, launcher);
     } catch (...) {

@@ -50,7 +50,7 @@ struct Copy2d {
   size_t width_bytes = 0;
   size_t height = 0;
 };
-constexpr int kCaptureThreadLocal = 1;
+constexpr int kCaptureRelaxed = 2;  // kernels are loaded and workspaces allocated while a phase is captured
 
 // Of tensor maps: bf16, in rows of 128 bytes whose 16-byte pieces are permuted; what is outside reads as zeros.
 constexpr int kTensorBFloat16 = 9, kInterleaveNone = 0, kSwizzle128 = 3, kPromoteTo256 = 3, kOutsideZero = 0;
