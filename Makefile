@@ -7,7 +7,7 @@ CPP_SOURCES := $(shell git ls-files --cached --others --exclude-standard 'csrc/*
 .PHONY: help demo test lint format fuzz sanitize bench report wheel gpu clean
 
 help:
-	@echo "make demo    set up .venv, build, turn a generated clip into another video with the tiny model (CPU)"
+	@echo "make demo    set up .venv, build, turn a generated clip into another style with the packaged model (CPU)"
 	@echo "make test    set up .venv, build, run the tests"
 	@echo "make lint    ruff and clang-format, as CI checks them (make format applies them)"
 	@echo "make fuzz    fuzz the plan and safetensors readers for a minute (needs clang++)"

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from penstock.runtime.build import create_engine
 from penstock.runtime.config import Config
 from penstock.runtime.engine import Engine, Queue
-from penstock.runtime.errors import PenstockError, os_errors_as_penstock
+from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import PRESETS, ModelDir, load_model
 from penstock.runtime.prompt import Prompt
 from penstock.runtime.stream_settings import load_stream_settings
-from penstock.runtime.synth import synth
 from penstock.runtime.text import cache_directory, embed_for_model
 from penstock.session import Session
 
-BUNDLED = "tiny"  # small enough to be made on the spot
+TINY = "tiny"  # the packaged model
+_PACKAGED = Path(__file__).resolve().parent / "weights"
 
 
 class Model:
@@ -99,46 +97,14 @@ class Model:
 def load(model: str | os.PathLike[str]) -> Model:
     """The model in a directory that `penstock convert` or `penstock synth` wrote, or "tiny".
 
-    "tiny" has random weights: it runs everything and shows nothing. It is made at its first use and kept in the user's
-    cache directory. Raises PenstockError where there is no model.
+    "tiny" comes with the package: small, trained by the project on a few styles (docs/quality.md). Raises PenstockError
+    where there is no model.
     """
     path = Path(model)
-    if str(model) == BUNDLED and not path.exists():
-        path = _bundled_directory()
+    if str(model) == TINY and not path.exists():
+        path = _PACKAGED / TINY
     elif str(model) in PRESETS and not path.exists():
         raise PenstockError(
             f"{model}: a preset, not a directory; convert its weights, or try penstock synth {model} DIR"
         )
     return Model(load_model(path))
-
-
-def _bundled_directory() -> Path:
-    cache = cache_directory()
-    if cache is None:
-        raise PenstockError(f"{BUNDLED}: no cache directory to keep it in; write it with penstock synth {BUNDLED} DIR")
-    path = cache.parent / "models" / BUNDLED
-    if not _is_bundled(path):
-        _make_bundled(path)
-    return path
-
-
-def _is_bundled(path: Path) -> bool:
-    try:
-        return load_model(path).spec == PRESETS[BUNDLED]
-    except PenstockError:
-        return False
-
-
-def _make_bundled(path: Path) -> None:
-    """Made beside its place and then moved there, so that neither Ctrl-C nor a second process leaves a part of it."""
-    with os_errors_as_penstock(path, f"keep the model here (penstock synth {BUNDLED} DIR writes it elsewhere)"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f".{BUNDLED}.", dir=path.parent) as folder:
-            made = Path(folder) / BUNDLED
-            synth(BUNDLED, made)
-            shutil.rmtree(path, ignore_errors=True)  # that of another version
-            try:
-                made.rename(path)
-            except OSError:
-                if not _is_bundled(path):  # else another process was faster
-                    raise

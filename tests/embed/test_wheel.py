@@ -73,6 +73,14 @@ def test_tiny_from_the_wheel(clean_environment: Path, tmp_path: Path) -> None:
     assert run(clean_environment / "python", "-c", script.format(tmp_path / "engine")).strip() == "(1, 2, 16, 8, 8)"
 
 
+def test_the_packaged_model_needs_no_encoder_for_its_styles(clean_environment: Path) -> None:
+    script = (
+        "import numpy as np, penstock; s = penstock.load('tiny').session('a pencil sketch', height=48, width=64); "
+        "frames = np.concatenate([s.push(np.full((5, 48, 64, 3), 90, np.uint8)), s.flush()]); print(frames.shape)"
+    )
+    assert run(clean_environment / "python", "-c", script).strip() == "(5, 48, 64, 3)"
+
+
 def test_run_from_the_wheel(clean_environment: Path, tmp_path: Path) -> None:
     """Raw frames need no PyAV; a video names the extra that has it."""
     (tmp_path / "in.rgb").write_bytes(bytes(range(256)) * (5 * 48 * 64 * 3 // 256))

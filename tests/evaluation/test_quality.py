@@ -65,7 +65,9 @@ CLIPS = [Clip.procedural(index, 13, SIZE) for index in range(2)]
 
 
 def test_right_pictures() -> None:
-    scores = score_styles(Painter(), CLIPS, {}, lambda _: None)
+    scores, middles = score_styles(Painter(), CLIPS, {}, lambda _: None)
+    expected = [[np.round(255 * styled(clip.frames[6], entry)) for clip in CLIPS] for entry in STYLES]
+    np.testing.assert_array_equal(middles, expected)
     assert [score.style for score in scores] == [entry.name for entry in STYLES]
     for score in scores:
         assert score.frames == 26 and score.nearest == 1 and score.ssim > 0.99 and score.psnr > 50
@@ -73,7 +75,7 @@ def test_right_pictures() -> None:
 
 
 def test_wrong_pictures() -> None:
-    scores = score_styles(Painter(wrong="sepia film"), CLIPS, {}, lambda _: None)
+    scores, _ = score_styles(Painter(wrong="sepia film"), CLIPS, {}, lambda _: None)
     assert [score.nearest for score in scores] == [float(score.style == "sepia film") for score in scores]
     assert all(score.psnr < 25 for score in scores if score.style != "sepia film")
 

@@ -31,7 +31,7 @@ def test_demo(tmp_path: Path) -> None:
         with read_video(folder / name) as video:
             assert (len(list(video)), video.info.size, video.info.fps) == (14, SIZE, Fraction(16))
     assert (folder / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
-    assert "random weights" in printed and "penstock convert" in printed
+    assert "'a pencil sketch'" in printed and "penstock convert" in printed
     assert f"penstock run {folder / 'input.mp4'} --prompt" in printed
 
 

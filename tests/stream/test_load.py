@@ -1,4 +1,4 @@
-"""`penstock.load`: where models come from, and the bundled one in the user's cache directory."""
+"""`penstock.load`: where models come from, and the one that comes with the package."""
 
 from __future__ import annotations
 
@@ -9,45 +9,39 @@ import pytest
 
 import penstock
 from penstock import PenstockError, models
+from penstock.evaluation.styles import STYLES
 from penstock.runtime.prompt import Prompt
 from penstock.runtime.synth import synth
+from penstock.runtime.text import embed_prompts, find_encoder
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def test_tiny_comes_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it, sound, within its limit of size, with its styles' prompts ready; loading it writes nothing."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "penstock" / "models"
+    monkeypatch.chdir(tmp_path)
+    model = penstock.load("tiny")
+    with model.directory.open_weights() as weights:
+        assert set(model.directory.weight_files) == {"dit", "vae"} and weights.infos
+    assert sum(path.stat().st_size for path in model.directory.path.rglob("*")) <= 20 << 20
+    assert [model.embed(style.prompt).text for style in STYLES] == [style.prompt for style in STYLES]
+    assert not list(tmp_path.iterdir())
 
 
-def test_tiny_is_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = penstock.load("tiny")
-    monkeypatch.setattr(models, "synth", None)  # not called again
-    assert penstock.load("tiny").directory == first.directory
-    assert first.directory.path == cache / "tiny" and [path.name for path in cache.iterdir()] == ["tiny"]
-
-
-def test_what_an_interrupted_making_left_is_replaced(cache: Path) -> None:
-    (cache / "tiny").mkdir(parents=True)
-    (cache / "tiny" / "dit.safetensors").write_bytes(b"half")
-    with penstock.load("tiny").directory.open_weights() as weights:
-        assert weights.infos
-
-
-def test_another_process_made_it_meanwhile(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def make_both(preset: str, path: Path) -> None:
-        synth(preset, path)
-        synth(preset, cache / "tiny")
-
-    monkeypatch.setattr(models, "synth", make_both)
-    monkeypatch.setattr(models.shutil, "rmtree", lambda *_, **__: None)  # the other one comes right after it
-    assert penstock.load("tiny").directory.path == cache / "tiny"
-
-
-def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "penstock").touch()
+def test_tiny_takes_other_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own text encoder, whose embeddings of a ready prompt are the ready ones."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(PenstockError, match=r"tiny: cannot keep the model here \(penstock synth tiny DIR writes it"):
-        penstock.load("tiny")
+    model = penstock.load("tiny")
+    assert model.embed("turn it into sepia").tokens == len("turn it into sepia") + 1
+    ready = model.embed(STYLES[0].prompt)
+    path = model.directory.path / "text"
+    (encoded,) = embed_prompts([STYLES[0].prompt], find_encoder(path), model.directory.spec.dit.text_len)
+    np.testing.assert_array_equal(encoded.embeddings, ready.embeddings)
+
+
+def test_a_directory_of_that_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synth("tiny", tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    assert penstock.load("tiny").directory.path == Path("tiny")
 
 
 def test_a_preset_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from penstock.evaluation.styles import STYLES
 
 from . import checkpoint
 from .data import ClipSource
-from .train_vae import COMPILED, SPEC, STAGES
+from .train_vae import SPEC, STAGES
 from .vae import WanVae
 
 LATENT_FRAMES = 6  # first chunk of 2 latents and 4 more chunks: a full rolling cache
@@ -25,7 +25,7 @@ _STEP = 10_000_000  # of the data's seed, behind those of the VAE's stages
 
 def load_vae(folder: Path) -> WanVae:
     """The averaged VAE of the latest stage in ``folder``; the decoder's own stage leaves the encoder as it is."""
-    vae = WanVae(SPEC, COMPILED)
+    vae = WanVae(SPEC)
     found = [folder / f"vae_{stage.name}.pt" for stage in reversed(STAGES)]
     state = checkpoint.load(next(path for path in found if path.exists()))
     checkpoint.load_average(vae, state["average"])

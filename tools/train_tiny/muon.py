@@ -76,19 +76,20 @@ def _is_outer(name: str) -> bool:
 
 
 def _orthogonal(matrix: Tensor) -> Tensor:
-    """Singular values of about 1 in place of the matrix's own.
-
-    The iteration x <- p(x xᵀ) x is run on the small matrix x xᵀ, and the product of all p applied once at the end.
-    """
+    """Singular values of about 1 in place of the matrix's own: x <- p(x xᵀ) x, five times."""
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix if wide else matrix.T
     x = x / (x.norm() + 1e-7)
     a, b, c = _COEFFICIENTS
-    gram = x @ x.T
-    product = unit = torch.eye(len(gram))
-    for _ in range(5):
-        factor = a * unit + b * gram + c * gram @ gram
-        product = factor @ product
-        gram = factor @ gram @ factor
-    x = product @ x
+    if x.shape[1] < 2 * x.shape[0]:
+        for _ in range(5):
+            gram = x @ x.T
+            x = a * x + (b * gram + c * gram @ gram) @ x
+    else:  # on the small x xᵀ, and all factors applied at once
+        gram = x @ x.T
+        product = unit = torch.eye(len(gram))
+        for _ in range(5):
+            factor = a * unit + b * gram + c * gram @ gram
+            product, gram = factor @ product, factor @ gram @ factor
+        x = product @ x
     return x if wide else x.T

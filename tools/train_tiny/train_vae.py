@@ -43,8 +43,8 @@ class Stage:
 
 STAGES = (
     Stage("pictures", 10000, 4, (1,), 64, 0.02),
-    Stage("clips", 4000, 1, (5, 9), 64, 0.01),
-    Stage("decoder", 4000, 1, (5, 9), 64, 0.01, decoder_only=True),
+    Stage("clips", 4000, 1, (5, 9), 64, 0.004),
+    Stage("decoder", 4000, 1, (5, 9), 64, 0.004, decoder_only=True),
 )
 
 

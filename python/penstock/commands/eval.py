@@ -12,6 +12,8 @@ from penstock.commands.output import emit, say
 from penstock.runtime.errors import PenstockError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from penstock.evaluation.quality import Clip
     from penstock.models import Model
 
@@ -60,30 +62,47 @@ def run(options: argparse.Namespace) -> None:
         raise PenstockError("--clips: expected 1 or more, or a --video, got 0")
     model, size = load(options.model), parse_size(options.size)
     fields = config_fields(options) | {"threads": options.threads}
+    clips = _clips(options, size)
     result = {"model": model.name, "size": list(size), "settings": model.settings | config_fields(options)}
-    result |= _measure(model, options, size, fields)
+    measured, middles = _measure_styles(model, clips, options.frames, fields)
+    result |= measured | _measure_streams(model, options, size, fields)
     text = markdown(result)
     if options.output is not None:
-        _write(options.output, model, result, text, _clips(options, size), fields)
+        _write(options.output, result, text, clips, middles)
     emit(result, options.json, text)
 
 
-def _measure(
+def _measure_styles(
+    model: Model, clips: list[Clip], frames: int, fields: dict[str, Any]
+) -> tuple[dict[str, Any], list[list[np.ndarray]]]:
+    """The scores, the procedural clips together and each video for itself; per style the middle frame of each clip."""
+    from penstock.evaluation.quality import score_styles, score_vae
+    from penstock.evaluation.styles import STYLES
+
+    groups: dict[str, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault("procedural" if clip.motion is not None else clip.name, []).append(clip)
+    result: dict[str, Any] = {"styles": {}, "vae_psnr": {}}
+    middles: list[list[np.ndarray]] = [[] for _ in STYLES]
+    for name, group in groups.items():
+        say(f"{name}: {len(group)} clips of {frames} frames")
+        scores, pictures = score_styles(model, group, fields, say)
+        result["vae_psnr"][name] = score_vae(model, group, fields)
+        result["styles"][name] = [score.to_json() for score in scores]
+        for row, added in zip(middles, pictures, strict=True):
+            row += added
+    return result, middles
+
+
+def _measure_streams(
     model: Model, options: argparse.Namespace, size: tuple[int, int], fields: dict[str, Any]
 ) -> dict[str, Any]:
-    from penstock.evaluation.quality import prompt_change, score_drift, score_styles, score_vae
+    from penstock.evaluation.quality import prompt_change, score_drift
     from penstock.evaluation.styles import STYLES, style
 
-    clips = _clips(options, size)
-    groups = {"procedural": [clip for clip in clips if clip.motion is not None]}
-    groups |= {clip.name: [clip] for clip in clips if clip.motion is None}
-    result: dict[str, Any] = {"styles": {}, "vae_psnr": {}}
-    for name, group in groups.items():
-        if group:
-            say(f"{name}: {len(group)} clips of {options.frames} frames")
-            result["vae_psnr"][name] = score_vae(model, group, fields)
-            result["styles"][name] = [score.to_json() for score in score_styles(model, group, fields, say)]
-    result["prompt_change_chunks"] = prompt_change(model, size, fields, style(_DRIFT_STYLE), STYLES[-1])
+    result: dict[str, Any] = {
+        "prompt_change_chunks": prompt_change(model, size, fields, style(_DRIFT_STYLE), STYLES[-1])
+    }
     if options.chunks:
         drift = score_drift(model, style(_DRIFT_STYLE), options.chunks, size, fields)
         result["drift"] = {"style": _DRIFT_STYLE, **drift.to_json()}
@@ -124,8 +143,7 @@ def _clips(options: argparse.Namespace, size: tuple[int, int]) -> list[Clip]:
     return clips
 
 
-def _write(folder: Path, model: Model, result: dict[str, Any], text: str, clips: list[Clip],
-           fields: dict[str, Any]) -> None:  # fmt: skip
+def _write(folder: Path, result: dict[str, Any], text: str, clips: list[Clip], middles: list[list[np.ndarray]]) -> None:
     import json
 
     from penstock.evaluation.report import write_sheet
@@ -135,4 +153,4 @@ def _write(folder: Path, model: Model, result: dict[str, Any], text: str, clips:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "quality.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         (folder / "quality.md").write_text(text + "\n", encoding="utf-8")
-    write_sheet(model, clips, folder / "styles.png", fields)
+    write_sheet(clips, middles, folder / "styles.png")

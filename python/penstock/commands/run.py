@@ -51,9 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompt", required=True, metavar="TEXT", help="what the video shall become, or a prompt.safetensors file"
     )
-    parser.add_argument(
-        "--model", default="tiny", metavar="DIR", help="model directory (default: tiny, random weights)"
-    )
+    parser.add_argument("--model", default="tiny", metavar="DIR", help="model directory (default: tiny, packaged)")
     parser.add_argument("--seed", type=int, default=0, help="key of all noise (default 0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU backend (default: all cores)")

@@ -59,14 +59,17 @@ def styled(frames: np.ndarray, style: Style) -> np.ndarray:
     return np.clip(style.apply(unit(frames)), 0, 1)
 
 
-def score_styles(model: Model, clips: Sequence[Clip], fields: dict[str, Any], say: Progress) -> list[StyleScore]:
-    """Every style over every clip, each in a stream of its own."""
-    scores = []
+def score_styles(
+    model: Model, clips: Sequence[Clip], fields: dict[str, Any], say: Progress
+) -> tuple[list[StyleScore], list[list[np.ndarray]]]:
+    """Every style over every clip, each in a stream of its own; per style also the middle output frame of each clip."""
+    scores, middles = [], []
     for style in STYLES:
         outputs = [run_clip(model, style, clip.frames, fields) for clip in clips]
         scores.append(_score(style, clips, outputs))
+        middles.append([output[len(output) // 2] for output in outputs])
         say(f"{style.name}: {scores[-1].psnr:.2f} dB, nearest in {scores[-1].nearest:.1%} of {scores[-1].frames}")
-    return scores
+    return scores, middles
 
 
 def run_clip(model: Model, style: Style, frames: np.ndarray, fields: dict[str, Any]) -> np.ndarray:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from penstock.models import Model
 from penstock.video import contact_sheet
 
-from .quality import Clip, run_clip, styled
+from .quality import Clip, styled
 from .styles import STYLES
 
 _STYLE_HEADS = ("style", "PSNR dB", "SSIM", "nearest", "warp error", "of the known picture")
@@ -49,14 +48,14 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(heads)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
-def write_sheet(model: Model, clips: Sequence[Clip], path: Path, fields: dict[str, Any]) -> None:
-    """Two rows for each clip: its middle frame and every style's output, and below the known pictures."""
+def write_sheet(clips: Sequence[Clip], middles: Sequence[Sequence[np.ndarray]], path: Path) -> None:
+    """Two rows for each clip: its middle frame and every style's output, and below the known pictures.
+
+    middles: per style, in the order of STYLES, the middle output frame of each clip.
+    """
     rows = []
-    for clip in clips:
-        middle = len(clip.frames) // 2
-        outputs = [run_clip(model, style, clip.frames, fields)[middle] for style in STYLES]
-        known = [
-            np.round(255 * styled(clip.frames[middle : middle + 1], style)[0]).astype(np.uint8) for style in STYLES
-        ]
-        rows += [[clip.frames[middle], *outputs], [clip.frames[middle], *known]]
+    for index, clip in enumerate(clips):
+        frame = clip.frames[len(clip.frames) // 2]
+        known = [np.round(255 * styled(frame, style)).astype(np.uint8) for style in STYLES]
+        rows += [[frame, *(outputs[index] for outputs in middles)], [frame, *known]]
     contact_sheet(rows, path)
