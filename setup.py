@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pybind11
-from setuptools import Extension, find_packages, setup
+from setuptools import Extension, find_namespace_packages, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
@@ -60,7 +60,8 @@ class CMakeBuild(build_ext):
 
 # Folders of the repository that install as subpackages.
 SUBPACKAGES = {"penstock.runtime": "runtime", "penstock.kernels": "kernels", "penstock.benchmarks": "benchmarks"}
-packages = find_packages("python")
+# Folders of data count as packages, or setuptools warns that they could be imported.
+packages = find_packages("python") + find_namespace_packages("python", include=["penstock.weights*"])
 for name, folder in SUBPACKAGES.items():
     packages += [name, *(f"{name}.{package}" for package in find_packages(folder))]
 
