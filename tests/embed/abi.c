@@ -116,8 +116,8 @@ static void check_old_structs(void) {
   _Static_assert(sizeof(type) == (size) && offsetof(type, last) == (offset), #type " changed its layout")
 LAYOUT(penstock_tensor, 88, data, 80);
 LAYOUT(penstock_tensor_info, 96, kind, 88);
-LAYOUT(penstock_system_info, 436, cpu_threads, 432);
-LAYOUT(penstock_engine_params, 56, allocator_user, 48);
+LAYOUT(penstock_system_info, 448, cuda_memory_bytes, 440);
+LAYOUT(penstock_engine_params, 72, schedule, 64);
 LAYOUT(penstock_video_info, 28, takes_frames, 24);
 LAYOUT(penstock_frame, 72, cuda_stream, 64);
 LAYOUT(penstock_session_params, 24, deadline_ms, 16);
