@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture(scope="session")
 def mock_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -23,11 +25,18 @@ def mock_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_with_driver(mock_driver: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """run("-m", "penstock", ..., MOCK_DEVICES="0") → the finished Python process, with the mock as its driver."""
+    """run("-m", "penstock", ..., MOCK_DEVICES="0") → the finished Python process, with the mock as its driver.
+
+    It can import ``tests``, too.
+    """
 
     def run(*arguments: str, driver: Path | str = mock_driver, **settings: str) -> subprocess.CompletedProcess[str]:
-        libraries = {"PENSTOCK_CUDA_DRIVER": str(driver), "PENSTOCK_CUBLASLT": str(mock_driver)}
-        return subprocess.run([sys.executable, *arguments], env={**os.environ, **libraries, **settings}, text=True,
+        places = {
+            "PENSTOCK_CUDA_DRIVER": str(driver),
+            "PENSTOCK_CUBLASLT": str(mock_driver),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        }
+        return subprocess.run([sys.executable, *arguments], env={**os.environ, **places, **settings}, text=True,
                               capture_output=True)  # fmt: skip
 
     return run
