@@ -63,21 +63,9 @@ report: $(VENV)/.build
 wheel: $(VENV)/.setup
 	$(BIN)/pip wheel -q -c constraints.txt --no-build-isolation --no-deps -w dist .
 
-# The machine with a GPU has its own torch and no network: build in place with what it has. Fits in 8 minutes.
-SANITIZE = timeout 60 compute-sanitizer --error-exitcode 3 --target-processes all
-OP_TESTS = $(PYTHON) -m pytest tests/gpu/test_ops.py -q -p no:cacheprovider
+# The machine with a GPU has its own torch and no network: builds in place with what it has.
 gpu:
-	$(PYTHON) -m pip install -q --no-build-isolation --no-deps -e .
-	$(PYTHON) -m penstock doctor
-	$(PYTHON) -m pytest tests/gpu tests/kernels -rs -p no:cacheprovider
-	@if command -v compute-sanitizer >/dev/null; then \
-	  $(SANITIZE) --tool memcheck $(OP_TESTS) -k "not production and not heads_of_128"; \
-	  code=$$?; [ $$code = 124 ] && echo "memcheck: not all op tests in 60 s" || [ $$code = 0 ] || exit $$code; \
-	  $(SANITIZE) --tool racecheck $(OP_TESTS) -k "attention and not production"; \
-	  code=$$?; [ $$code = 124 ] && echo "racecheck: not all attention tests in 60 s" || [ $$code = 0 ] || exit $$code; \
-	else echo "compute-sanitizer: not found; memcheck and racecheck of the ops were skipped"; fi
-	$(PYTHON) -m penstock bench --device cuda --passes 1 --seconds 90 --json benchmarks/results/ops_cuda.json
-	$(PYTHON) -m penstock bench e2e --device cuda --passes 1 --seconds 90 --json benchmarks/results/end_to_end_cuda.json
+	PYTHON=$(PYTHON) bash tests/gpu/run.sh
 
 clean:
 	rm -rf build dist $(VENV) python/penstock/lib python/penstock/include python/penstock/*.so
