@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host.h"
+
 static int problems = 0;
 
 static void expect(int condition, const char* what) {
@@ -20,18 +22,6 @@ static const char kPlan[] =
     "{\"name\":\"y\",\"kind\":\"output\",\"dtype\":\"compute\",\"shape\":[2,1]}],"
     "\"phases\":{\"go\":[{\"op\":\"gemm\",\"inputs\":{\"x\":\"x\",\"weight\":\"w\"},\"outputs\":{\"y\":\"y\"},"
     "\"attributes\":{\"activation\":\"none\"}}]}}";
-
-static penstock_tensor vector_of(const float* data, int64_t rows, int64_t columns) {
-  penstock_tensor tensor;
-  memset(&tensor, 0, sizeof tensor);
-  tensor.struct_size = sizeof tensor;
-  tensor.dtype = PENSTOCK_F32;
-  tensor.ndim = 2;
-  tensor.shape[0] = rows;
-  tensor.shape[1] = columns;
-  tensor.data = data;
-  return tensor;
-}
 
 static void check_nulls(void) {
   penstock_engine* engine = NULL;
@@ -163,15 +153,15 @@ static void check_engine(void) {
   expect(penstock_engine_create(kPlan, sizeof kPlan - 1, NULL, &engine) == PENSTOCK_OK, "create");
   expect(penstock_session_create(engine, NULL, &session) == PENSTOCK_ERR_BAD_WEIGHTS, "a session without weights");
   expect(strstr(penstock_last_error(), "'w' [1, 2]") != NULL, "the missing weight is named");
-  penstock_tensor tensor = vector_of(weight, 2, 1);
+  penstock_tensor tensor = matrix_of(weight, 2, 1);
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_BAD_WEIGHTS, "wrong shape");
-  tensor = vector_of(weight, 1, 2);
+  tensor = matrix_of(weight, 1, 2);
   tensor.dtype = (penstock_dtype)41;
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_INVALID_ARGUMENT, "wrong dtype");
   tensor.dtype = PENSTOCK_F32;
   tensor.ndim = 9;
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_INVALID_ARGUMENT, "too many dimensions");
-  tensor = vector_of(weight, 1, 2);
+  tensor = matrix_of(weight, 1, 2);
   expect(penstock_engine_set_weight(engine, "x", &tensor) == PENSTOCK_ERR_BAD_WEIGHTS, "not a weight");
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_OK, "weight");
   expect(penstock_session_create(engine, NULL, &session) == PENSTOCK_OK, "session");
@@ -188,7 +178,7 @@ static void check_engine(void) {
   expect(y[0] == 32 && y[1] == 3200, "the product");
   expect(penstock_session_read(session, "level", level, sizeof level) == PENSTOCK_OK, "read step state");
   expect(level[0] == 0.5f && level[1] == 0.5f, "initial step state");
-  tensor = vector_of(x, 1, 2);
+  tensor = matrix_of(x, 1, 2);
   expect(penstock_session_set_prompt(session, &tensor) == PENSTOCK_ERR_UNSUPPORTED, "a plan without prompt");
   penstock_session_stats stats;
   penstock_session_stats_init(&stats);

@@ -36,7 +36,7 @@ static int stream(penstock_engine* engine, penstock_session* session, char** arg
   FILE* out = fopen(argv[7], "wb");
   int bad = 1;
   if (prompt && first && latents && out) {
-    const penstock_tensor embeddings = prompt_tensor(prompt, atoi(argv[3]), atoi(argv[4]));
+    const penstock_tensor embeddings = matrix_of(prompt, atoi(argv[3]), atoi(argv[4]));
     const size_t chunk = tensor_bytes(engine, "latents");
     bad = failed(penstock_session_set_seed(session, 7), "seed") ||
           failed(penstock_session_set_prompt(session, &embeddings), "prompt") ||

@@ -29,17 +29,17 @@ static inline void* read_file(const char* path, size_t* size) {
   return data;
 }
 
-/* Text embeddings [rows, text_dim], float32, as a tensor. */
-static inline penstock_tensor prompt_tensor(const void* data, int64_t rows, int64_t text_dim) {
-  penstock_tensor embeddings;
-  memset(&embeddings, 0, sizeof embeddings);
-  embeddings.struct_size = sizeof embeddings;
-  embeddings.dtype = PENSTOCK_F32;
-  embeddings.ndim = 2;
-  embeddings.shape[0] = rows;
-  embeddings.shape[1] = text_dim;
-  embeddings.data = data;
-  return embeddings;
+/* A float32 tensor [rows, columns], for instance text embeddings. */
+static inline penstock_tensor matrix_of(const void* data, int64_t rows, int64_t columns) {
+  penstock_tensor tensor;
+  memset(&tensor, 0, sizeof tensor);
+  tensor.struct_size = sizeof tensor;
+  tensor.dtype = PENSTOCK_F32;
+  tensor.ndim = 2;
+  tensor.shape[0] = rows;
+  tensor.shape[1] = columns;
+  tensor.data = data;
+  return tensor;
 }
 
 /* A picture of the plan's size, without planes yet. */

@@ -62,7 +62,7 @@ static int run(penstock_session* session, penstock_frame picture, char** argv) {
   FILE* file = fopen(argv[6], "wb");
   int bad = 1;
   if (prompt && frames && out && again && file && frame) {
-    const penstock_tensor embeddings = prompt_tensor(prompt, atoi(argv[3]), atoi(argv[4]));
+    const penstock_tensor embeddings = matrix_of(prompt, atoi(argv[3]), atoi(argv[4]));
     const int64_t count = (int64_t)(size / frame);
     bad = stream(session, &embeddings, picture, frames, count, out) ||
           stream(session, &embeddings, picture, frames, count, again) || memcmp(out, again, size) != 0 ||
