@@ -16,8 +16,8 @@ what the deal cuts. What differs:
 - Values are read as they are stored, transposed: FP8 operands of wgmma have their keys contiguous.
 
 4 N H D L FLOPs per slot at twice the rate of bf16, 2 N H D elements and 2 L H D bytes: with D = 128, L = 6 N about
-1.5 N FLOPs for a byte. Bound by the tensor cores and the exponentials alike: at 16 a cycle and multiprocessor these take
-as long as the products.
+1.5 N FLOPs for a byte. Bound by the tensor cores and the exponentials alike: at 16 a cycle and multiprocessor these
+take as long as the products.
 """
 
 from __future__ import annotations
