@@ -50,8 +50,8 @@ def draw(seed: int, offset: float, turn: float, sharpness: float) -> Tensors:
 
 
 def quantize(inputs: Tensors, means: str) -> Tensors:
-    """Codes, scales and means; ``means``: "frame" as quantize_cache makes them, "first" that of the first frame for all,
-    "none"."""
+    """Codes, scales and means; ``means``: "frame" as quantize_cache makes them, "first" that of the first frame for
+    all, "none"."""
     blocks = -(-TOKENS // 128)
     state = {name: torch.tensor([1]) for name in ("ring_length", "rebase")} | {"ring_write": torch.tensor([0])}
     empty = {"k_codes": torch.zeros(1, FRAMES, HEADS, 128 * blocks, HEAD_DIM, dtype=torch.uint8),
@@ -107,8 +107,8 @@ def stream_rows() -> Iterator[str]:
         values = []
         for style in STYLES[::3]:
             for clip in clips:
-                exact, rounded = (run_clip(model, style, clip.frames, {**fields, "device": "cpu", "precision": precision})
-                                  for precision in ("", "fp8_attention"))  # fmt: skip
+                exact, rounded = (run_clip(model, style, clip.frames, {**fields, "device": "cpu", "precision": name})
+                                  for name in ("", "fp8_attention"))  # fmt: skip
                 values += [psnr(unit(one), unit(other)) for one, other in zip(rounded, exact, strict=True)]
         name = ", ".join(f"{key} {value}" for key, value in fields.items())
         yield f"| tiny, {SIZE[0]}x{SIZE[1]}, {name} | {np.mean(values):.1f} | {np.min(values):.1f} |"

@@ -7,7 +7,7 @@ updated. What they hold, and why: csrc/ops/quantize_cache/quantize_cache.h.
 Two kernels, as a frame's means must be known before its first key can be rounded: mean_keys does BLOCK_COLUMNS
 channels of a frame, quantize_cache 128 keys and values of a head. Both grids have every frame of the cache, and
 programs of frames that do not change end at once: which ones do is step state. 3 S F T H D elements read and
-2 S F T H D bytes written: memory-bound, and a sixth of what rounding a cache of 6 frames anew for each chunk would move.
+2 S F T H D bytes written: memory-bound, and a quarter of what rounding a cache of 6 frames for each chunk would move.
 """
 
 from __future__ import annotations
