@@ -155,6 +155,20 @@ def _variant(block_n: int, **options) -> Variant:
     return Variant(rolling_attention_kernel, TYPES, constants, divisible, warps=8, stages=2, **options)
 
 
+def _hopper_variant(ping_pong: int) -> CudaVariant:
+    return CudaVariant(
+        "rolling_attention_sm90",
+        "ops/rolling_attention/rolling_attention_sm90.cu",
+        {**TYPES, **dict.fromkeys(("q", "k_cache", "v_cache"), "tensormap")},
+        {"HEAD_DIM": 128, "BLOCK_M": 128, "BLOCK_N": 128, "PING_PONG": ping_pong},
+        shared=164_992,
+        divisible=("out", "partial", "partial_stats"),
+        warps=12,
+        needs=("HGMMA", "UTMALDG", "USETMAXREG"),
+        architectures=("90a",),
+    )
+
+
 _OTHERS = ("80", "89", "100a", "120a")
 
 # Two stages of 128 keys and values take 160 KiB of shared memory; sm_89 and sm_120 have 99, and on sm_80 and sm_100
@@ -165,15 +179,5 @@ VARIANTS = (
     _variant(64, architectures=_OTHERS),
     merge_variant(64, architectures=_OTHERS),
     # The same for Hopper, with its partial results merged by the kernel above.
-    CudaVariant(
-        "rolling_attention_sm90",
-        "ops/rolling_attention/rolling_attention_sm90.cu",
-        {**TYPES, **dict.fromkeys(("q", "k_cache", "v_cache"), "tensormap")},
-        {"HEAD_DIM": 128, "BLOCK_M": 128, "BLOCK_N": 128},
-        shared=164_992,
-        divisible=("out", "partial", "partial_stats"),
-        warps=12,
-        needs=("HGMMA", "UTMALDG", "USETMAXREG"),
-        architectures=("90a",),
-    ),
+    *map(_hopper_variant, (0, 1)),
 )

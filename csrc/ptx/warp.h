@@ -47,4 +47,7 @@ __device__ __forceinline__ float shuffle_xor(float value, int bits) {
   return __shfl_xor_sync(0xffffffffu, value, bits);
 }
 
+// A value that is the same in all lanes: so the compiler knows that no branch on it parts a warp.
+__device__ __forceinline__ int uniform(int value) { return __shfl_sync(0xffffffffu, value, 0); }
+
 }  // namespace penstock::ptx

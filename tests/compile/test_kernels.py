@@ -60,14 +60,23 @@ def compare(title: str, found: dict[str, int], recorded: dict[str, int]) -> list
 def test_attention_for_hopper_is_as_designed(hopper: list[Compiled]) -> None:
     """24 registers for the producer, 240 for the consumers. 8 products of keys and 8 of values in the loop, 8 more of
     values behind it, with 4 waits in all: ptxas did not take them apart. 6 copies by TMA: two halves of each tile. One
-    exponential for each of a thread's 64 scores, and for each of its 2 rows."""
-    (kernel,) = (kernel for kernel in hopper if kernel.entry["name"] == "rolling_attention_sm90")
-    sass = disassemble(kernel)
+    exponential for each of a thread's 64 scores, and for each of its 2 rows. Consumers that take turns wait for theirs
+    in the loop and at the end, and come to the other's barrier at the begin and in both branches of the loop. No branch
+    parts a warp."""
+    kernels = [kernel for kernel in hopper if kernel.entry["name"] == "rolling_attention_sm90"]
+    assert [kernel.entry["constants"]["PING_PONG"] for kernel in kernels] == [0, 1]
+    for kernel in kernels:
+        check_attention_for_hopper(disassemble(kernel), kernel.entry["constants"]["PING_PONG"])
+
+
+def check_attention_for_hopper(sass: str, ping_pong: int) -> None:
     split = re.findall(r"USETMAXREG\.(\w+)\.CTAPOOL (?:UP\d, )?(0x[0-9a-f]+)", sass)
     assert sorted((how, int(registers, 16)) for how, registers in split) == [("DEALLOC", 24), ("TRY_ALLOC", 240)]
     counts = {name: len(re.findall(rf"\b{name}\b", sass)) for name in ("HGMMA", WAIT, "UTMALDG", "MUFU.EX2")}
     assert counts == {"HGMMA": 24, WAIT: 4, "UTMALDG": 6, "MUFU.EX2": 66}
-    assert not re.search(r"\b(LDL|STL|HMMA)\b", sass)
+    turns = [len(re.findall(rf"\bBAR\.{name}\b", sass)) for name in ("SYNC", "ARV")]
+    assert turns == ([3, 3] if ping_pong else [1, 0])
+    assert not re.search(r"\b(LDL|STL|HMMA|WARPSYNC)\b", sass)
 
 
 def test_manifest(hopper: list[Compiled]) -> None:

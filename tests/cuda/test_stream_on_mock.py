@@ -26,6 +26,7 @@ CASES = {
     "1.3b": {**SIZE, "steps": 4, "width_of": "1.3b"},
     "14b": {**SIZE, "steps": 1, "width_of": "14b", "decoder": "taehv"},
 }
+FORMS = ("triton", "cuda", "cuda_ping_pong")
 ATTENTION = ("rolling_attention_kernel", "rolling_attention_sm90", "merge_attention_kernel")
 
 pytestmark = pytest.mark.skipif(not query_system()["has_cuda_backend"], reason="this build has no CUDA kernels")
@@ -51,7 +52,7 @@ def test_a_stream(run_with_driver: Callable, mock_driver: Path, name: str) -> No
 
 
 @pytest.mark.skipif(obstacle() is not None, reason=f"no CUDA C++ kernels: {obstacle()}")
-@pytest.mark.parametrize("wanted", ["", "rolling_attention=triton", "rolling_attention=cuda"])
+@pytest.mark.parametrize("wanted", ["", *(f"rolling_attention={name}" for name in FORMS)])
 def test_attention_that_is_asked_for(run_with_driver: Callable, mock_driver: Path, wanted: str) -> None:
     script = Path(__file__).with_name("stream_on_mock.py")
     result = run_with_driver(str(script), str(mock_driver), json.dumps(CASES["tiny"]), PENSTOCK_IMPL=wanted)
@@ -59,14 +60,14 @@ def test_attention_that_is_asked_for(run_with_driver: Callable, mock_driver: Pat
     seen = json.loads(result.stdout)
     assert seen["left"]["problems"] == 0, result.stderr
     triton, cuda, merge = (seen["captured"][f"launch {name}"] for name in ATTENTION)
-    assert merge > 0 and (triton, cuda) == ((0, merge) if wanted.endswith("cuda") else (merge, 0))
+    assert merge > 0 and (triton, cuda) == ((0, merge) if "cuda" in wanted else (merge, 0))
     assert seen["captured"]["cuTensorMapEncodeTiled"] == 3 * cuda
 
 
 @pytest.mark.parametrize(
     ("wanted", "problem"),
     [
-        ("rolling_attention=fast", "rolling_attention=fast: rolling_attention has the implementations triton and cuda"),
+        ("rolling_attention=fast", "=fast: rolling_attention has the implementations triton, cuda and cuda_ping_pong"),
         ("attention=triton", "expected a list of op=implementation, got 'attention=triton'"),
         ("rolling_attention", "expected a list of op=implementation, got 'rolling_attention'"),
     ],

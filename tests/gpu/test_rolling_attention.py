@@ -1,4 +1,4 @@
-"""Attention over the rolling cache on a device, in both forms, at production shapes, against float64 and torch.
+"""Attention over the rolling cache on a device, in all forms, at production shapes, against float64 and torch.
 
 When the form "cuda" passes here on a Hopper, kIsVerifiedOnDevice of csrc/ops/rolling_attention/choice.h may be set.
 """
@@ -24,7 +24,8 @@ from tests.helpers import relative_l2
 HEAD_DIM = 128
 QUERIES = {1024: 1024, 1560: 1560, 3120: 1560, 3600: 3600, 4680: 1560}  # of a chunk: tokens of a cache frame
 LARGEST_CACHE = 1 << 29  # bytes of one cache; beyond it the host takes longer than the rest
-FORMS = ["triton", pytest.param("cuda", marks=pytest.mark.skipif(obstacle() is not None, reason=str(obstacle())))]
+FORMS = ["triton", *(pytest.param(name, marks=pytest.mark.skipif(obstacle() is not None, reason=str(obstacle())))
+                     for name in ("cuda", "cuda_ping_pong"))]  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -65,13 +66,13 @@ def test_every_length(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
-@pytest.mark.parametrize("form", ["triton", "cuda"])
+@pytest.mark.parametrize("form", ["triton", "cuda", "cuda_ping_pong"])
 def test_sanitizer(tool: str, form: str) -> None:
     sanitizer = shutil.which("compute-sanitizer", path="/usr/local/cuda/bin") or shutil.which("compute-sanitizer")
     if not sanitizer:
         pytest.skip("compute-sanitizer is not installed")
     tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"{__file__}::test_production_shape", "-k",
-             f"1x12x1024x6 and {form}"]  # fmt: skip
+             f"1x12x1024x6-{form}"]  # fmt: skip
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, *tests]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:]

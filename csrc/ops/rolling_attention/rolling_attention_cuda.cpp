@@ -11,14 +11,15 @@ namespace {
 
 constexpr const char* kHopperKernel = "rolling_attention_sm90";
 
-bool is_for_hopper(const OpArgs& args, const cuda::Launcher& launcher) {
+// "triton", "cuda" or "cuda_ping_pong"
+std::string choose_implementation(const OpArgs& args, const cuda::Launcher& launcher) {
   const cuda::Numbers shape{{"HEAD_DIM", args.dim("D")}};
   const std::string wanted = cuda::wanted_implementation("rolling_attention");
   const attention::Choice choice =
       attention::choose({launcher.architecture(), args.dim("D"), launcher.has_kernel(kHopperKernel, shape), wanted});
   if (choice.implementation.empty())
     fail(PENSTOCK_ERR_UNSUPPORTED, "PENSTOCK_IMPL: rolling_attention=", wanted, ": ", std::string(choice.why));
-  return choice.implementation == "cuda";
+  return std::string(choice.implementation);
 }
 
 void add_tensors(cuda::Launch& launch, const OpArgs& args, bool as_tiles) {
@@ -36,8 +37,12 @@ void add_tensors(cuda::Launch& launch, const OpArgs& args, bool as_tiles) {
 
 void rolling_attention_cuda(const OpArgs& args, cuda::Launcher& launcher) {
   const int64_t dim = args.dim("D"), programs = launcher.multiprocessors();
-  const bool for_hopper = is_for_hopper(args, launcher);
-  cuda::Launch launch = launcher.kernel(for_hopper ? kHopperKernel : "rolling_attention", {{"HEAD_DIM", dim}});
+  const std::string implementation = choose_implementation(args, launcher);
+  const bool for_hopper = implementation != "triton";
+  cuda::Launch launch =
+      for_hopper
+          ? launcher.kernel(kHopperKernel, {{"HEAD_DIM", dim}, {"PING_PONG", implementation == "cuda_ping_pong"}})
+          : launcher.kernel("rolling_attention", {{"HEAD_DIM", dim}});
   const attention::Tiles tiles{args.dim("S"),
                                args.dim("N"),
                                args.dim("H"),

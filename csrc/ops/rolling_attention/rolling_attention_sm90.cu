@@ -10,6 +10,9 @@
 //              are the left operand of O += P V as they are. The products of a block's keys and of the values of
 //              the block before are started together, so that the softmax overlaps the second. 240 registers
 //
+// With PENSTOCK_PING_PONG they also take turns to start products: the tensor cores then work for one while the other is
+// at its softmax. The results are the same to the bit.
+//
 // Bound by the tensor cores: 4 64 128 128 FLOPs of a consumer for a block and 16 K exponentials. Shared memory:
 // 32 KiB of queries, 64 KiB of keys, 64 KiB of values.
 //
@@ -21,6 +24,7 @@
 
 #include "ops/rolling_attention/deal.h"
 #include "ptx/mbarrier.h"
+#include "ptx/named_barrier.h"
 #include "ptx/swizzle.h"
 #include "ptx/tma.h"
 #include "ptx/warp.h"
@@ -161,8 +165,9 @@ __device__ void start_scores(float (&scores)[64], uint32_t q, uint32_t k) {
 }
 
 // Starts O = P V, or O += P V.
-__device__ void start_values(float (&weighted)[64], const uint32_t (&weights)[32], uint32_t v, bool add) {
+__device__ void start_values(float (&weighted)[64], uint32_t (&weights)[32], uint32_t v, bool add) {
   ptx::pin(weighted);
+  ptx::pin(weights);
   ptx::wgmma_fence();
 #pragma unroll
   for (int step = 0; step < kBlockN / 16; ++step)
@@ -212,8 +217,32 @@ __device__ void release(Barrier& empty, int lane) {
   if (lane == 0) ptx::arrive(empty);
 }
 
+// Whose turn it is to start products, if the consumers take turns. Each has a barrier that the other one comes to when
+// it has had its turn. Both have as many blocks, and consumer 0 waits once more at its end, so that nothing is left
+// over.
+template <bool kPingPong>
+struct Turns {
+  static constexpr int kThreadsOfBoth = 128 * kConsumers;
+  int consumer;
+
+  __device__ void begin() const {
+    if (consumer == 1) pass();
+  }
+  __device__ void take() const {
+    if constexpr (kPingPong) ptx::barrier_sync<kThreadsOfBoth>(1 + consumer);
+  }
+  __device__ void pass() const {
+    if constexpr (kPingPong) ptx::barrier_arrive<kThreadsOfBoth>(2 - consumer);
+  }
+  __device__ void end() const {
+    if (consumer == 0) take();
+  }
+};
+
 // All blocks of a part, for the 64 queries from q on.
-__device__ void attend(const Part& part, Shared& shared, uint32_t q, Stage& stage, Rows& rows, int thread) {
+template <bool kPingPong>
+__device__ void attend(const Part& part, Shared& shared, uint32_t q, Stage& stage, Rows& rows,
+                       const Turns<kPingPong>& turns, int thread) {
   const int lane = thread % 32;
   float scores[64], correction[2];
   uint32_t weights[32];
@@ -221,12 +250,15 @@ __device__ void attend(const Part& part, Shared& shared, uint32_t q, Stage& stag
     const int i = stage.index(), before = (stage.count + kStages - 1) % kStages;
     const bool is_first = block == part.first;
     ptx::wait(shared.k_full[i], stage.parity());
+    turns.take();
     start_scores(scores, q, ptx::shared_address(shared.k[i].bytes));
     if (is_first) {
+      turns.pass();
       ptx::wgmma_wait<0>();
     } else {
       ptx::wait(shared.v_full[before], Stage{stage.count - 1}.parity());
       start_values(rows.weighted, weights, ptx::shared_address(shared.v[before].bytes), block > part.first + 1);
+      turns.pass();
       ptx::wgmma_wait<1>();
     }
     ptx::pin(scores);
@@ -286,17 +318,20 @@ __device__ void store_partial(const Arguments& arguments, int place, const Rows&
 }
 
 // A consumer: 64 queries of every tile. thread: its number in the warpgroup.
+template <bool kPingPong>
 __device__ void consume(const Arguments& arguments, Shared& shared, int consumer, int thread) {
   const int first_row = consumer * kConsumerRows;
   const uint32_t q = ptx::shared_address(shared.q.bytes) + first_row * kRowBytes;
+  const Turns<kPingPong> turns{consumer};
   Stage stage;
   int tiles = 0;
+  turns.begin();
   for (Parts parts(arguments); parts.next(); ++tiles) {
     Rows rows;
 #pragma unroll
     for (int r = 0; r < 2; ++r) rows.maximum[r] = -INFINITY, rows.total[r] = 0.0f;
     ptx::wait(shared.q_full, tiles % 2);
-    attend(parts.part, shared, q, stage, rows, thread);
+    attend(parts.part, shared, q, stage, rows, turns, thread);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       rows.total[r] += ptx::shuffle_xor(rows.total[r], 1);
@@ -307,6 +342,7 @@ __device__ void consume(const Arguments& arguments, Shared& shared, int consumer
     else
       store_partial(arguments, parts.part.place(blockIdx.x), rows, first_row, thread);
   }
+  turns.end();
 }
 
 __device__ void init_barriers(Shared& shared) {
@@ -323,9 +359,26 @@ __device__ void init_barriers(Shared& shared) {
   ptx::fence_init();
 }
 
+// What each thread of a block does.
+template <bool kPingPong>
+__device__ void run(const Arguments& arguments) {
+  Shared& shared = *reinterpret_cast<Shared*>(ptx::dynamic_shared());
+  if (threadIdx.x == 0) init_barriers(shared);
+  __syncthreads();
+  const int warpgroup = ptx::uniform(threadIdx.x / 128);
+  if (warpgroup == 0) {
+    ptx::fewer_registers<kProducerRegisters>();
+    if (threadIdx.x < 32) produce(arguments, shared, threadIdx.x);
+  } else {
+    ptx::more_registers<kConsumerRegisters>();
+    consume<kPingPong>(arguments, shared, warpgroup - 1, threadIdx.x % 128);
+  }
+}
+
 }  // namespace
 }  // namespace penstock::attention
 
+#ifdef __CUDACC__
 // Grid (P), P = number of multiprocessors. q, k_cache, v_cache: tensors (D, H, rows of a slot, S), boxes (64, 1, 128,
 // 1), swizzled. Parameters otherwise as rolling_attention_kernel of kernels/rolling_attention.py.
 extern "C" __global__ __launch_bounds__(penstock::attention::kThreads, 1) void rolling_attention_sm90(
@@ -335,15 +388,6 @@ extern "C" __global__ __launch_bounds__(penstock::attention::kThreads, 1) void r
   using namespace penstock::attention;
   const Shape shape{slots, queries, capacity, frame_tokens, heads};
   const Arguments arguments{q, k_cache, v_cache, ring_length, out, partial, partial_stats, shape};
-  Shared& shared = *reinterpret_cast<Shared*>(penstock::ptx::dynamic_shared());
-  if (threadIdx.x == 0) init_barriers(shared);
-  __syncthreads();
-  const int warpgroup = threadIdx.x / 128;
-  if (warpgroup == 0) {
-    penstock::ptx::fewer_registers<kProducerRegisters>();
-    if (threadIdx.x < 32) produce(arguments, shared, threadIdx.x);
-  } else {
-    penstock::ptx::more_registers<kConsumerRegisters>();
-    consume(arguments, shared, warpgroup - 1, threadIdx.x % 128);
-  }
+  run<PENSTOCK_PING_PONG != 0>(arguments);
 }
+#endif

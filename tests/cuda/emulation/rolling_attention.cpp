@@ -17,6 +17,16 @@ penstock::TensorMap map_of(const penstock::TiledTensor& tensor) {
   return map;
 }
 
+// The consumers took turns from the first one on, and no thread came to a barrier in vain.
+void check_turns(bool ping_pong) {
+  const auto& [barriers, order] = penstock::ptx::named_barriers();
+  for (const auto& barrier : barriers)
+    if (barrier.come != 0) throw std::runtime_error("a block ends within a turn");
+  for (size_t i = 0; i < order.size(); ++i)
+    if (order[i] != static_cast<int>(1 + i % 2)) throw std::runtime_error("not in turns");
+  if (order.size() % 2 != ping_pong) throw std::runtime_error("a turn too many, or none");
+}
+
 }  // namespace
 
 extern "C" {
@@ -24,24 +34,24 @@ extern "C" {
 // Runs the kernel on `programs` blocks; bf16 as its bits. Returns null or what went wrong.
 const char* emulate_rolling_attention(const uint16_t* q, const uint16_t* k_cache, const uint16_t* v_cache,
                                       const int* ring_length, uint32_t* out, float* partial, float* partial_stats,
-                                      const Shape* shape, int programs, unsigned seed, int eager) {
+                                      const Shape* shape, int programs, unsigned seed, int eager, int ping_pong) {
   using namespace penstock::attention;
+  namespace ptx = penstock::ptx;
   const auto [slots, queries, capacity, frame_tokens, heads] = *shape;
   const penstock::TiledTensor tensors[] = {tiled(q, slots, queries, heads, kHeadDim),
                                            tiled(k_cache, slots, capacity, heads, kHeadDim),
                                            tiled(v_cache, slots, capacity, heads, kHeadDim)};
+  const penstock::TensorMap maps[] = {map_of(tensors[0]), map_of(tensors[1]), map_of(tensors[2])};
+  const Arguments arguments{maps[0], maps[1], maps[2], ring_length, out, partial, partial_stats, *shape};
   static char problem[200];
   for (int block = 0; block < programs; ++block) try {
-      penstock::ptx::all_products().clear();
-      emulation::run_block(
-          [&] {
-            rolling_attention_sm90(map_of(tensors[0]), map_of(tensors[1]), map_of(tensors[2]), ring_length, out,
-                                   partial, partial_stats, shape->slots, shape->queries, shape->capacity,
-                                   shape->frame_tokens, shape->heads);
-          },
-          kThreads, block, programs, sizeof(Shared) + 1024, seed + static_cast<unsigned>(block), eager != 0);
-      for (const auto& [thread, products] : penstock::ptx::all_products())
+      ptx::all_products().clear();
+      ptx::named_barriers() = {};
+      emulation::run_block([&] { ping_pong ? run<true>(arguments) : run<false>(arguments); }, kThreads, block, programs,
+                           sizeof(Shared) + 1024, seed + static_cast<unsigned>(block), eager != 0);
+      for (const auto& [thread, products] : ptx::all_products())
         if (!products.started.empty() || !products.groups.empty()) throw std::runtime_error("wgmma is not waited for");
+      check_turns(ping_pong != 0);
     } catch (const std::exception& error) {
       std::snprintf(problem, sizeof problem, "%s", error.what());
       return problem;

@@ -32,4 +32,6 @@ inline float shuffle_xor(float value, int bits) {
   return other;
 }
 
+inline int uniform(int value) { return value; }
+
 }  // namespace penstock::ptx

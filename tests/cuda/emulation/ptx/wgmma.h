@@ -124,8 +124,8 @@ void wgmma_wait() {
   }
 }
 
-template <int kCount>
-void pin(float (&)[kCount]) {}
+template <typename Register, int kCount>
+void pin(Register (&)[kCount]) {}
 
 inline void wgmma_shared(float (&d)[64], uint64_t a, uint64_t b, bool add) { start(d, a, nullptr, b, add); }
 inline void wgmma_registers(float (&d)[64], const uint32_t* a, uint64_t b, bool add) { start(d, 0, a, b, add); }
