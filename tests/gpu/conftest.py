@@ -14,7 +14,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[GPU_TESTS] = len(here)
     if query_system()["cuda_device_count"] == 0:
         on_cpu = os.environ.get("PENSTOCK_OPS_DEVICE") == "cpu"
-        for item in [item for item in here if not (on_cpu and item.path.name == "test_ops.py")]:
+        for item in [item for item in here if not (on_cpu and item.path.name in ON_CPU)]:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA device"))
 
 
@@ -24,4 +24,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_line(f"GPU tests: {config.stash.get(GPU_TESTS, 0)} {state}")
 
 
+# What PENSTOCK_OPS_DEVICE=cpu runs on the CPU backend.
+ON_CPU = {"test_ops.py", "test_rolling_attention_fp8.py"}
 GPU_TESTS: pytest.StashKey[int] = pytest.StashKey()

@@ -20,6 +20,8 @@ CASES = [
     ((6,), 20, 6, 20, 1, 16, 16, 16, 7),  # a tile for several programs, one of which holds the middle only
     ((1, 2), 5, 2, 16, 1, 16, 16, 16, 9),  # more programs than units: most do nothing
     ((2, 1), 33, 3, 16, 2, 16, 16, 16, 1),  # one program for all tiles: nothing to merge
+    ((21, 3, 20, 1), 5, 21, 5, 1, 16, 16, 32, 6),  # slots of very unequal lengths
+    ((2,), 3, 2, 5, 12, 16, 16, 16, 5),
 ]
 
 

@@ -16,6 +16,15 @@ CASES = [
     ((21,), 9, 21, 3, 1, 64),
     ((6, 3), 70, 6, 35, 2, 128),  # two frames in a chunk
     ((6, 4), 131, 6, 131, 2, 128),
+    ((2, 1), 5, 3, 7, 40, 32),
+]
+# Queries of a chunk over a cache of production length, filled so far; of one head.
+PRODUCTION = [
+    ((7, 2), 1024, 7, 1024),
+    ((6,), 1560, 6, 1560),
+    ((3,), 3120, 21, 1560),
+    ((1,), 3600, 6, 3600),
+    ((3,), 4680, 6, 1560),
 ]
 
 
@@ -25,9 +34,15 @@ def test_every_shape(rng: np.random.Generator, lengths: tuple[int, ...], queries
     check_attention(rng, lengths, queries, frames, frame_tokens, heads, head_dim)
 
 
+@pytest.mark.parametrize(("lengths", "queries", "frames", "frame_tokens"), PRODUCTION)
+def test_production_lengths(rng: np.random.Generator, lengths: tuple[int, ...], queries: int, frames: int,
+                            frame_tokens: int) -> None:  # fmt: skip
+    check_attention(rng, lengths, queries, frames, frame_tokens, heads=1, head_dim=128)
+
+
 def test_a_full_production_cache(rng: np.random.Generator) -> None:
-    """A sixth of a chunk's queries, to save time, over all 9360 keys."""
-    check_attention(rng, (6,), 260, 6, 1560, 12, 128)
+    """A few of a chunk's queries, to save time, over all 9360 keys of 12 heads."""
+    check_attention(rng, (6,), 100, 6, 1560, 12, 128)
 
 
 def test_large_scores_do_not_overflow(rng: np.random.Generator) -> None:
