@@ -50,6 +50,7 @@ CASES = {
     "published": {"steps": 2, "cache_policy": "streamdiffusionv2", "sink_threshold": -1.0, "refresh_frames": 12},
     "refresh": {"steps": 1, "refresh_frames": 10, "sink_threshold": -1.0},
     "adaptive": {"steps": 2},
+    "8 bits": {"steps": 2, "precision": "fp8_attention", "refresh_frames": 12, "sink_threshold": -1.0},
     "taehv": {"steps": 1, "decoder": "taehv", "sink_threshold": -1.0},
 }
 
