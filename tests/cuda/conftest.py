@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="session")
 def mock_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library = tmp_path_factory.mktemp("mock") / "libmock.so"
-    source = Path(__file__).with_name("mock_driver.cpp")
-    flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    subprocess.run(["c++", *flags, source, "-o", library], check=True)
+    sources = sorted(Path(__file__).with_name("mock").glob("*.cpp"))
+    flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run(["c++", *flags, *sources, "-o", library], check=True)
     return library
 
 
