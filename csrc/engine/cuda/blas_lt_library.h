@@ -10,7 +10,7 @@ namespace penstock::cuda {
 
 using BlasHandle = void*;  // of cuBLASLt itself or of one of its descriptors
 
-// Values of cuBLASLt's enumerations (cublasLt.h, CUDA 13; tests/cuda/headers.cpp compares them).
+// Values of cuBLASLt's enumerations (cublasLt.h, CUDA 13; tests/cuda/cublaslt_header.cpp compares them).
 constexpr int kComputeF32 = 68, kRealBf16 = 14, kRealF32 = 0;
 constexpr int kTranspose = 1;
 enum class MatmulAttribute : int { kTransposeA = 3, kEpilogue = 7, kBiasPointer = 8, kBiasType = 26 };
