@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/log.h"
 #include "engine/op.h"
 
 namespace penstock {
@@ -80,6 +81,10 @@ class Backend {
   virtual void download(void* host, const void* device, size_t bytes, int lane) = 0;
   virtual void copy(void* to, const void* from, size_t bytes, int lane) = 0;  // both on the device, apart
   virtual void clear(void* device, size_t bytes, int lane) = 0;
+
+  // Chooses among the device's ways to do these ops, where it has several: as `directory` has it from before, or by
+  // measuring, which is then kept there. Empty: of no directory. Only weights of the ops have data.
+  virtual void tune(const std::vector<BoundOp>& ops, const std::string& directory, const Log& log);
 
   virtual std::unique_ptr<Program> prepare(std::vector<BoundOp> ops, int lane) = 0;
   virtual std::unique_ptr<Download> make_download(size_t bytes) = 0;

@@ -9,7 +9,7 @@
 
 namespace penstock::cuda {
 
-// The driver's own types; handles are opaque pointers.
+// The driver's own types and constants (tests/cuda/driver_header.cpp compares them); handles are opaque pointers.
 using Result = int;  // CUresult
 using Device = int;
 using Address = unsigned long long;  // CUdeviceptr

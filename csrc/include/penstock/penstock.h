@@ -185,7 +185,9 @@ typedef struct penstock_engine_params {
 PENSTOCK_API void penstock_engine_params_init(penstock_engine_params* params);
 
 /* Opens an engine directory {plan.json, weights.safetensors, perhaps prompt.safetensors} that `penstock build` wrote.
- * The prompt, if there is one, is what its sessions begin with. `params` may be null. [any thread] */
+ * The prompt, if there is one, is what its sessions begin with. On a CUDA device the first opening measures matrix
+ * products, for 2 s at most, and writes its choices into the directory, if that can be written. `params` may be null.
+ * [any thread] */
 PENSTOCK_API penstock_status penstock_engine_open(const char* directory, const penstock_engine_params* params,
                                                   penstock_engine** engine);
 
