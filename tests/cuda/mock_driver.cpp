@@ -1,5 +1,6 @@
 // A CUDA driver without a device, for tests: memory is host memory, copies happen at once, kernels are checked and
-// counted but do nothing. Every call is counted by name; mock_count reads the counts.
+// counted but do nothing (those for a host's pictures excepted). Every call is counted by name; mock_count reads the
+// counts.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -9,6 +10,8 @@
 #include <set>
 #include <string>
 #include <vector>
+
+#include "picture_kernels.h"
 
 namespace {
 
@@ -226,29 +229,13 @@ MOCK int cuMemcpyDtoDAsync_v2(unsigned long long to, unsigned long long from, si
   record("copy", stream, to, from, bytes);
   return needs_context("cuMemcpyDtoDAsync");
 }
-struct MockCopySide {
-  size_t x, y;
-  int memory_type;
-  void* host;
-  unsigned long long device;
-  void* array;
-  size_t pitch;
-};
-MOCK int cuMemcpy2DAsync_v2(const void* copy, void*) {
+// CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+MOCK int cuPointerGetAttribute(void* ordinal, int attribute, unsigned long long address) {
   LOCK;
-  struct {
-    MockCopySide from, to;
-    size_t width, height;
-  } c;
-  std::memcpy(&c, copy, sizeof c);
-  if (c.from.memory_type != 2 || c.to.memory_type != 2 || c.from.x || c.from.y || c.to.x || c.to.y)
-    return problem("a 2-D copy that is not from device to device");
-  for (size_t row = 0; row < c.height; ++row) {
-    const unsigned long long from = c.from.device + row * c.from.pitch, to = c.to.device + row * c.to.pitch;
-    if (!on_device(from, c.width) || !on_device(to, c.width)) return problem("a 2-D copy beyond an allocation");
-    std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), c.width);
-  }
-  return needs_context("cuMemcpy2DAsync");
+  if (attribute != 9) return problem("an attribute of pointers that nobody should ask for");
+  if (!on_device(address, 1)) return kInvalidValue;
+  *static_cast<int*>(ordinal) = setting("MOCK_MEMORY_DEVICE", 0);
+  return needs_context("cuPointerGetAttribute");
 }
 MOCK int cuMemsetD8Async(unsigned long long device, unsigned char value, size_t bytes, void* stream) {
   LOCK;
@@ -388,9 +375,13 @@ MOCK int cuTensorMapEncodeTiled(uint64_t* map, int type, unsigned rank, void* ad
 MOCK int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned,
                         unsigned, void* stream, void** parameters, void**) {
   LOCK;
-  if (!mock().capturing.count(stream)) return problem("a kernel is launched outside of a capture");
   if (!x || !y || !z || threads % 32 || threads > 1024 || !parameters) return problem("a launch of a bad shape");
   const std::string& symbol = static_cast<Kernel*>(function)->symbol;
+  if (mock_pictures::run(symbol, y, parameters)) {
+    record("convert", stream);
+    return needs_context("cuLaunchKernel");
+  }
+  if (!mock().capturing.count(stream)) return problem("a kernel is launched outside of a capture");
   for (int i = 0; i < (symbol == "rolling_attention_sm90" ? 3 : 0); ++i)
     if (static_cast<uint64_t*>(parameters[i])[15] != kEncoded) return problem("a parameter that is no tensor map");
   ++mock().captured[stream];
