@@ -1,7 +1,8 @@
-// Modules and launches: what a launch is given is checked, and nothing is computed.
+// Modules and launches: what a launch is given is checked, and nothing is computed but a host's pictures.
 #include <cstring>
 
 #include "mock.h"
+#include "picture_kernels.h"
 
 using namespace mock;
 
@@ -62,9 +63,13 @@ MOCK int cuTensorMapEncodeTiled(uint64_t* map, int type, unsigned rank, void* ad
 MOCK int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned,
                         unsigned, void* stream, void** parameters, void**) {
   LOCK;
-  if (!state().capturing.count(stream)) return problem("a kernel is launched outside of a capture");
   if (!x || !y || !z || threads % 32 || threads > 1024 || !parameters) return problem("a launch of a bad shape");
   const std::string& symbol = static_cast<Kernel*>(function)->symbol;
+  if (mock_pictures::run(symbol, y, parameters)) {
+    record("convert", stream);
+    return needs_context("cuLaunchKernel");
+  }
+  if (!state().capturing.count(stream)) return problem("a kernel is launched outside of a capture");
   for (int i = 0; i < (symbol == "rolling_attention_sm90" ? 3 : 0); ++i)
     if (static_cast<uint64_t*>(parameters[i])[15] != kEncoded) return problem("a parameter that is no tensor map");
   ++state().recordings[stream].launches;
