@@ -16,9 +16,12 @@ import torch
 
 from penstock.kernels import reference_vae
 from tests.helpers import Arrays, assert_accurate, normal
-from tests.ops.test_causal_conv3d import LAYERS, counter_of, normal_weight, ring_of
+from tests.ops.test_causal_conv3d import LAYERS as EVERY_LAYER
+from tests.ops.test_causal_conv3d import Layer, counter_of, normal_weight, ring_of
 
 from .conftest import ConvLayer
+
+LAYERS = {**EVERY_LAYER, "all at once": Layer((2, 1, 3), upsample=2, time_stride=2, interleave=2)}
 
 
 class Case(NamedTuple):
@@ -47,8 +50,8 @@ CASES = {
     "down3d in time": Case("down3d in time", (32, 192), (3, 9), steps=2),
     "boxes 8 wide": Case("picture", (64, 192), (26, 9), 1, 8),
     "boxes 16 wide": Case("picture", (32, 192), (13, 17), 3, 16),
-    "doubled, boxes 16 wide": Case("up2d", (32, 96), (25, 17), 3, 16),
-    "all at once": Case("all at once", (32, 64), (5, 3)),
+    "doubled, boxes 16 wide": Case("up2d", (32, 96), (23, 17), 3, 16),
+    "all at once": Case("all at once", (32, 64), (5, 3), 2),
 }
 
 

@@ -2,6 +2,7 @@
 // are read element by element from shared memory.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 
@@ -48,7 +49,8 @@ struct Operand {
         stride((bits >> 32 & 0x3fff) * 16),
         row_bytes(bits >> 62 == 1 ? 128 : 64),
         memory(emulation::shared_pointer(0)) {
-    emulation::require((bits >> 62 == 1 || bits >> 62 == 2) && (bits >> 49 & 7) == 0, "a descriptor of another kind");
+    const bool is_known = (bits >> 62 == 1 || bits >> 62 == 2) && (bits >> 49 & 7) == 0;
+    if (!is_known) emulation::require(false, "a descriptor that is not swizzled by 128 or 64 bytes");
   }
 
   // The element that lies at this offset from the begin, before swizzling: of an address bits 4 to 6 are combined with
@@ -103,15 +105,17 @@ inline void execute(const Product& product, std::vector<float>& values) {
   }
 }
 
-// By all lanes of a warp: registers of the others are read.
+// By all lanes of a warp: with A in registers those of the others are read.
 inline void finish(const Product& product) {
-  for (int i = 0; i < product.count; ++i)
-    emulation::require(std::isnan(product.d[i]), "registers are touched while wgmma runs");
-  emulation::exchange(emulation::lane()) = const_cast<uint32_t*>(product.a_registers);
-  emulation::sync_warp();
+  const bool is_untouched = std::all_of(product.d, product.d + product.count, [](float d) { return std::isnan(d); });
+  if (!is_untouched) emulation::require(false, "registers are touched while wgmma runs");
   Accumulator& accumulator = products().accumulators[product.d];
+  if (product.a_registers) {
+    emulation::exchange(emulation::lane()) = const_cast<uint32_t*>(product.a_registers);
+    emulation::sync_warp();
+  }
   execute(product, accumulator.values);
-  emulation::sync_warp();
+  if (product.a_registers) emulation::sync_warp();
   if (--accumulator.pending > 0) return;
   std::copy(accumulator.values.begin(), accumulator.values.end(), product.d);
   products().accumulators.erase(product.d);
