@@ -36,8 +36,9 @@ constexpr unsigned kStreamNonBlocking = 1;
 
 constexpr int kCaptureRelaxed = 2;  // kernels are loaded and workspaces allocated while a phase is captured
 
-// Of tensor maps: bf16, in rows of 128 bytes whose 16-byte pieces are permuted; what is outside reads as zeros.
-constexpr int kTensorBFloat16 = 9, kInterleaveNone = 0, kSwizzle128 = 3, kPromoteTo256 = 3, kOutsideZero = 0;
+// Of tensor maps: bf16, in rows of 128 or 64 bytes whose 16-byte pieces are permuted; what is outside reads as zeros.
+constexpr int kTensorBFloat16 = 9, kInterleaveNone = 0, kSwizzle64 = 2, kSwizzle128 = 3, kPromoteTo256 = 3;
+constexpr int kOutsideZero = 0;
 
 // Every function that penstock calls. The names with a suffix are how the driver exports what cuda.h calls without it.
 #define PENSTOCK_CUDA_FUNCTIONS(X)                                        \
