@@ -63,20 +63,45 @@ def test_attention_for_hopper_is_as_designed(hopper: list[Compiled]) -> None:
     exponential for each of a thread's 64 scores, and for each of its 2 rows. Consumers that take turns wait for theirs
     in the loop and at the end, and come to the other's barrier at the begin and in both branches of the loop. No branch
     parts a warp."""
-    kernels = [kernel for kernel in hopper if kernel.entry["name"] == "rolling_attention_sm90"]
-    assert [kernel.entry["constants"]["PING_PONG"] for kernel in kernels] == [0, 1]
-    for kernel in kernels:
-        check_attention_for_hopper(disassemble(kernel), kernel.entry["constants"]["PING_PONG"])
+    forms = [kernel for kernel in hopper if kernel.entry["name"] == "rolling_attention_sm90"]
+    assert [kernel.entry["constants"]["PING_PONG"] for kernel in forms] == [0, 1]
+    for kernel, (waits, arrivals) in zip(forms, [(1, 0), (3, 3)], strict=True):
+        sass = disassemble(kernel)
+        assert register_split(sass) == (24, 240)
+        assert counts(sass, "HGMMA", WAIT, "UTMALDG", "MUFU.EX2", "BAR.SYNC", "BAR.ARV") == {
+            "HGMMA": 24, WAIT: 4, "UTMALDG": 6, "MUFU.EX2": 66, "BAR.SYNC": waits, "BAR.ARV": arrivals,
+        }, kernel.title  # fmt: skip
+        assert not re.search(r"\b(LDL|STL|HMMA|WARPSYNC)\b", sass)
 
 
-def check_attention_for_hopper(sass: str, ping_pong: int) -> None:
+@needs_nvcc
+def test_convolutions_for_hopper_are_as_designed(hopper: list[Compiled]) -> None:
+    """32 registers for the producer, 160 for the consumers. In the loop two products of 16 channels for each tap and
+    block of 64 pixels, with as many columns as there are output channels, and one wait, one more behind it: ptxas did
+    not take them apart. One copy by TMA of pixels, and one of weights for each tap."""
+    forms = [kernel for kernel in hopper if kernel.entry["name"] == "causal_conv3d_sm90"]
+    assert len(forms) == 9
+    for kernel in forms:
+        columns, taps = (kernel.entry["constants"][name] for name in ("COLUMNS", "TAPS"))
+        sass = disassemble(kernel)
+        assert register_split(sass) == (32, 160)
+        products = 2 * taps * (192 // columns)
+        assert counts(sass, f"HGMMA.64x{columns}x16.F32.BF16", "HGMMA", WAIT, "UTMALDG") == {
+            f"HGMMA.64x{columns}x16.F32.BF16": products, "HGMMA": products, WAIT: 2, "UTMALDG": 1 + taps,
+        }, kernel.title  # fmt: skip
+        assert not re.search(r"\b(LDL|STL|HMMA)\b", sass)
+
+
+def register_split(sass: str) -> tuple[int, int]:
+    """Registers of a thread of the producer and of a consumer."""
     split = re.findall(r"USETMAXREG\.(\w+)\.CTAPOOL (?:UP\d, )?(0x[0-9a-f]+)", sass)
-    assert sorted((how, int(registers, 16)) for how, registers in split) == [("DEALLOC", 24), ("TRY_ALLOC", 240)]
-    counts = {name: len(re.findall(rf"\b{name}\b", sass)) for name in ("HGMMA", WAIT, "UTMALDG", "MUFU.EX2")}
-    assert counts == {"HGMMA": 24, WAIT: 4, "UTMALDG": 6, "MUFU.EX2": 66}
-    turns = [len(re.findall(rf"\bBAR\.{name}\b", sass)) for name in ("SYNC", "ARV")]
-    assert turns == ([3, 3] if ping_pong else [1, 0])
-    assert not re.search(r"\b(LDL|STL|HMMA|WARPSYNC)\b", sass)
+    (fewer, producer), (more, consumer) = sorted((how, int(registers, 16)) for how, registers in split)
+    assert (fewer, more) == ("DEALLOC", "TRY_ALLOC")
+    return producer, consumer
+
+
+def counts(sass: str, *names: str) -> dict[str, int]:
+    return {name: len(re.findall(rf"\b{re.escape(name)}\b", sass)) for name in names}
 
 
 def test_manifest(hopper: list[Compiled]) -> None:
