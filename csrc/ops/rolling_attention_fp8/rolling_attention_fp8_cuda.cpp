@@ -4,6 +4,7 @@
 #include "ops/rolling_attention_fp8/rolling_attention_fp8.h"
 
 namespace penstock::ops {
+
 void rolling_attention_fp8_cuda(const OpArgs& args, cuda::Launcher& launcher) {
   require_8_bit_floats(launcher);
   const int64_t dim = args.dim("D"), programs = launcher.multiprocessors();
