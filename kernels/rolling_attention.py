@@ -25,7 +25,7 @@ import triton.language as tl
 
 from .flash import attend
 from .nvcc import CudaVariant
-from .stream_k import find_slot, first_unit, program_of, slot_keys, units_before
+from .stream_k import find_slot, first_unit, program_of, slot_keys, store_part, units_before
 from .variant import Variant
 
 TYPES = {"q": "*bf16", "k_cache": "*bf16", "v_cache": "*bf16", "ring_length": "*i32", "out": "*bf16",
@@ -75,13 +75,8 @@ def rolling_attention_kernel(q, k_cache, v_cache, ring_length, out, partial, par
             )
             keys += BLOCK_N * stride
             values += BLOCK_N * stride
-        if last - first == blocks:
-            tl.store(out + first_query + query_tile, weighted / total[:, None], mask=inside)
-        else:
-            part = 2 * tl.program_id(0) + (first == 0).to(tl.int32)
-            tl.store(partial + part * BLOCK_M * HEAD_DIM + tile_row[:, None] * HEAD_DIM + column[None, :], weighted)
-            tl.store(partial_stats + part * 2 * BLOCK_M + tile_row, maximum)
-            tl.store(partial_stats + part * 2 * BLOCK_M + BLOCK_M + tile_row, total)
+        store_part(out + first_query, query_tile, inside, partial, partial_stats, first, last - first == blocks,
+                   maximum, total, weighted, HEAD_DIM, BLOCK_M)  # fmt: skip
         unit += last - first
 
 

@@ -27,7 +27,7 @@ import triton.language as tl
 
 from .quantize_cache import QUANTIZED_BLOCK, e4m3_scale
 from .rolling_attention import MERGE_ROWS, merge_attention_kernel, merge_variant
-from .stream_k import find_slot, first_unit, slot_keys, units_before
+from .stream_k import find_slot, first_unit, slot_keys, store_part, units_before
 from .variant import Variant
 
 TYPES = {"q": "*bf16", "k_codes": "*fp8e4nv", "v_codes": "*fp8e4nv", "k_mean": "*fp32", "k_scale": "*fp32",
@@ -97,13 +97,8 @@ def rolling_attention_fp8_kernel(q, k_codes, v_codes, k_mean, k_scale, v_scale, 
             product = tl.dot(weights.to(tl.float8e4nv), tl.trans(v))
             weighted = weighted * correction[:, None] + product * tl.load(v_scale + scale_place)
             maximum = higher
-        if last - first == blocks:
-            tl.store(out + first_query + query_tile, weighted / total[:, None], mask=inside)
-        else:
-            part = 2 * tl.program_id(0) + (first == 0).to(tl.int32)
-            tl.store(partial + part * BLOCK_M * HEAD_DIM + tile_row[:, None] * HEAD_DIM + column[None, :], weighted)
-            tl.store(partial_stats + part * 2 * BLOCK_M + tile_row, maximum)
-            tl.store(partial_stats + part * 2 * BLOCK_M + BLOCK_M + tile_row, total)
+        store_part(out + first_query, query_tile, inside, partial, partial_stats, first, last - first == blocks,
+                   maximum, total, weighted, HEAD_DIM, BLOCK_M)  # fmt: skip
         unit += last - first
 
 

@@ -54,3 +54,20 @@ def find_slot(ring_length, unit, slots, tiles, frame_tokens, capacity, BLOCK_N: 
         slot = tl.where(unit >= behind, other + 1, slot)
         first = tl.where(unit >= behind, behind, first)
     return slot, first
+
+
+@triton.jit
+def store_part(out, tile, inside, partial, partial_stats, first, is_whole, maximum, total, weighted,
+               HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr):  # fmt: skip
+    """What a program has of a tile of queries: the output if it did all blocks, else a partial result.
+
+    out, tile: the tile's first element and the offsets of all; first: the first block that the program did.
+    """
+    row, column = tl.arange(0, BLOCK_M), tl.arange(0, HEAD_DIM)
+    if is_whole:
+        tl.store(out + tile, weighted / total[:, None], mask=inside)
+    else:
+        part = 2 * tl.program_id(0) + (first == 0).to(tl.int32)
+        tl.store(partial + part * BLOCK_M * HEAD_DIM + row[:, None] * HEAD_DIM + column[None, :], weighted)
+        tl.store(partial_stats + part * 2 * BLOCK_M + row, maximum)
+        tl.store(partial_stats + part * 2 * BLOCK_M + BLOCK_M + row, total)
