@@ -55,10 +55,13 @@ def mean_keys_kernel(k_cache, ring_write, ring_length, rebase, k_mean, frames, c
 
 @triton.jit
 def e4m3_scale(largest):
-    """The smallest power of two, from 2^-100 on, with which ``largest`` is at most 448 = 1.75 2^8 times as large."""
+    """The smallest power of two, from 2^-60 on, with which ``largest`` is at most 448 = 1.75 2^8 times as large.
+
+    So the product of two is not 0, and 0 times the score of a key that is not there, -inf, would be NaN.
+    """
     bits = largest.to(tl.int32, bitcast=True)
     exponent = (bits >> 23) - 8 + ((bits & 0x7FFFFF) > 0x600000).to(tl.int32)
-    return (tl.maximum(exponent, 27) << 23).to(tl.float32, bitcast=True)
+    return (tl.maximum(exponent, 67) << 23).to(tl.float32, bitcast=True)
 
 
 @triton.jit

@@ -207,8 +207,8 @@ def decode(codes: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def scale_to_e4m3(largest: Tensor) -> Tensor:
-    """The smallest power of two, from 2^-100 on, with which ``largest`` is at most 448 times as large."""
-    return torch.exp2(torch.ceil(torch.log2(largest.double() / 448)).clamp(min=-100)).to(largest.dtype)
+    """The smallest power of two, from 2^-60 on, with which ``largest`` is at most 448 times as large."""
+    return torch.exp2(torch.ceil(torch.log2(largest.double() / 448)).clamp(min=-60)).to(largest.dtype)
 
 
 def round_to_e4m3(x: Tensor, scale: Tensor) -> Tensor:

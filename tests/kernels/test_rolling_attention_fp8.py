@@ -48,6 +48,13 @@ def test_one_rounding_apart(rng: np.random.Generator) -> None:
     assert np.abs(launched - plain).max() < 4e-3 * np.abs(plain).max()
 
 
+def test_queries_of_zeros_over_equal_keys(rng: np.random.Generator) -> None:
+    """Nothing has a scale then, and what lies behind the last key has no weight all the same."""
+    inputs = draw(rng, (1,), 3, 1, 1, 1, 32)
+    inputs["q"] *= 0
+    check_attention(inputs, torch.float32, 1, 16, 32, programs=1)
+
+
 def draw(rng: np.random.Generator, lengths: tuple[int, ...], queries: int, frames: int, frame_tokens: int, heads: int,
          head_dim: int) -> Arrays:  # fmt: skip
     cache = draw_cache(rng, len(lengths), frames, frame_tokens, heads, head_dim)

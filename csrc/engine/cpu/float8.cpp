@@ -47,7 +47,7 @@ void round_row_e4m3(float* row, int64_t count, float scale) {
 }
 
 float e4m3_scale(float largest) {
-  constexpr int kSmallest = -100;
+  constexpr int kSmallest = -60;
   int exponent = 0;
   const float mantissa = std::frexp(largest, &exponent);  // 448 = 0.875 * 2^9
   if (!(largest > 0.0f)) return std::ldexp(1.0f, kSmallest);

@@ -43,7 +43,7 @@ const float* e4m3_values();
 // row[i] = the e4m3 float nearest to row[i] scale, over scale, which is a power of two.
 void round_row_e4m3(float* row, int64_t count, float scale);
 
-// The smallest power of two, from 2^-100 on, with which `largest` is at most 448 times as large.
+// The smallest power of two, from 2^-60 on, with which `largest` is at most 448 times as large.
 float e4m3_scale(float largest);
 
 }  // namespace penstock
