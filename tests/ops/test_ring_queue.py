@@ -10,7 +10,7 @@ import torch
 
 from penstock.kernels.reference_cache import PublishedRing, similarities
 from penstock.runtime.errors import PenstockError
-from tests.helpers import Arrays, assert_same_bits, i32, run_op
+from tests.helpers import Arrays, assert_same_bits, i32, in_bf16, run_op
 from tests.ops.cache_data import draw, fill_frame
 from tests.ops.published_traces import TRACES, Trace
 
@@ -78,6 +78,7 @@ class Stream:
             for slot in range(self.ring.slots):
                 for sink, cosine in enumerate(self.rng.choice(self.cosines(), self.filled(slot), replace=False)):
                     fill_frame(self.rng, data, slot, sink, cosine)
+            data = {role: in_bf16(values) for role, values in data.items()}
         writes = [ring.place(positions[slot], self.ring.frames, self.similarities(data, slot))
                   for slot, ring in enumerate(self.rings)]  # fmt: skip
         self.state = self.run("next", {**data, "frame_position": i32(*positions)}, self.state)
