@@ -28,6 +28,7 @@ import triton
 import triton.language as tl
 
 from .frame_ring import first_frame, ring_arguments, ring_index
+from .nvcc import CudaVariant
 from .variant import Variant
 
 
@@ -213,5 +214,28 @@ def _variant(inputs: int, outputs: int) -> Variant:
     return Variant(causal_conv3d_kernel, types, constants, divisible, warps, stages, needs=("HGMMA",))
 
 
+def _hopper_variant(columns: int, taps: int) -> CudaVariant:
+    """A form of csrc/ops/causal_conv3d/causal_conv3d_sm90.cu, whose file says how much shared memory it takes."""
+    types = {name: kind for name, kind in _variant(96, 96).types.items() if name not in ("has_bias", "has_residual")}
+    pixel_rows = 192 * 192 // columns + 16 * (taps - 1)
+    stage = 64 * (pixel_rows + taps * columns)
+    stages = (224 << 10) // stage
+    return CudaVariant(
+        "causal_conv3d_sm90",
+        "ops/causal_conv3d/causal_conv3d_sm90.cu",
+        {**types, "x": "tensormap", "weight": "tensormap", "frames": "i32", "box_width": "i32"},
+        {"COLUMNS": columns, "TAPS": taps},
+        shared=stages * (stage + 16) + 1024,
+        divisible=("bias", "residual", "y"),
+        warps=16,
+        needs=("HGMMA", "UTMALDG", "USETMAXREG"),
+        architectures=("90a",),
+    )
+
+
 # Input channels of a class stand for all of it; outputs 16 also for the 3 of a picture.
-VARIANTS = [_variant(3, 64), *(_variant(i, o) for i in (16, 32, 96, 64) for o in (16, 32, 64, 96, 128, 192))]
+VARIANTS = [
+    _variant(3, 64),
+    *(_variant(i, o) for i in (16, 32, 96, 64) for o in (16, 32, 64, 96, 128, 192)),
+    *(_hopper_variant(columns, taps) for columns in (64, 96, 192) for taps in (1, 2, 3)),
+]

@@ -89,7 +89,9 @@ class Backend {
   virtual std::unique_ptr<Program> prepare(std::vector<BoundOp> ops, int lane) = 0;
   virtual std::unique_ptr<Download> make_download(size_t bytes) = 0;
 
-  // Throws PENSTOCK_ERR_UNSUPPORTED where the device's memory is the host's.
+  // Of pictures in device memory: they throw PENSTOCK_ERR_UNSUPPORTED where the device's memory is the host's, and
+  // check_memory PENSTOCK_ERR_INVALID_ARGUMENT unless the picture's planes lie in memory of this device.
+  virtual void check_memory(const Picture& picture);
   virtual std::shared_ptr<DeviceFrame> make_frame(int64_t width, int64_t height);
 
   // Orders lanes: what `lane` does after `wait` comes after what stood in the marked lane at `record`.

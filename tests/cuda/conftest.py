@@ -1,4 +1,4 @@
-"""A CUDA driver without a device, and the attention kernel for Hopper on emulated threads, compiled for the tests."""
+"""A CUDA driver without a device, and the kernels for Hopper on emulated threads, compiled for the tests."""
 
 from __future__ import annotations
 
@@ -67,6 +67,16 @@ def run_on_mock(mock_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return run
 
 
+class ConvLayer(ctypes.Structure):
+    """penstock::conv::Layer."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_int)
+        for name in ("frames", "height", "width", "inputs", "outputs", "kernel_time", "kernel_height", "kernel_width",
+                     "stride", "upsample", "time_stride", "interleave")
+    )  # fmt: skip
+
+
 class AttentionShape(ctypes.Structure):
     """penstock::attention::Shape."""
 
@@ -76,13 +86,27 @@ class AttentionShape(ctypes.Structure):
 @pytest.fixture(scope="session")
 def attention(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The functions of emulation/rolling_attention.cpp."""
-    library = tmp_path_factory.mktemp("emulation") / "libattention.so"
-    folder = Path(__file__).with_name("emulation")
-    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-psabi", "-shared"]
-    paths = ["-I", folder, "-I", folder.parents[2] / "csrc", "-include", folder / "device.h"]
-    subprocess.run(["c++", *flags, "-fPIC", *paths, *folder.glob("*.cpp"), "-o", library], check=True)
-    loaded = ctypes.CDLL(str(library))
+    loaded = compile_emulation(tmp_path_factory.mktemp("emulation"), "rolling_attention")
     loaded.emulate_rolling_attention.restype = ctypes.c_char_p
     loaded.choose_implementation.restype = ctypes.c_char_p
     loaded.descriptor_of.restype = ctypes.c_uint64
     return loaded
+
+
+@pytest.fixture(scope="session")
+def convolution(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """The functions of emulation/causal_conv3d.cpp."""
+    loaded = compile_emulation(tmp_path_factory.mktemp("emulation"), "causal_conv3d")
+    loaded.emulate_causal_conv3d.restype = ctypes.c_char_p
+    loaded.choose_convolution.restype = ctypes.c_char_p
+    return loaded
+
+
+def compile_emulation(place: Path, name: str) -> ctypes.CDLL:
+    """A kernel's source for emulated threads, with the functions that run it."""
+    folder = Path(__file__).with_name("emulation")
+    flags = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-psabi", "-shared"]
+    paths = ["-I", folder, "-I", folder.parents[2] / "csrc", "-include", folder / "device.h"]
+    sources = [folder / "device.cpp", folder / f"{name}.cpp"]
+    subprocess.run(["c++", *flags, "-fPIC", *paths, *sources, "-o", place / f"lib{name}.so"], check=True)
+    return ctypes.CDLL(str(place / f"lib{name}.so"))

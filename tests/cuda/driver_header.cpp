@@ -43,19 +43,7 @@ static_assert(int(DeviceAttribute::kComputeMinor) == CU_DEVICE_ATTRIBUTE_COMPUTE
 static_assert(int(FunctionAttribute::kMaxDynamicShared) == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
 static_assert(kStreamNonBlocking == CU_STREAM_NON_BLOCKING);
 static_assert(kCaptureRelaxed == CU_STREAM_CAPTURE_MODE_RELAXED);
-
-static_assert(kMemoryTypeDevice == CU_MEMORYTYPE_DEVICE);
-static_assert(sizeof(Copy2d) == sizeof(CUDA_MEMCPY2D));
-static_assert(offsetof(Copy2d, source) == offsetof(CUDA_MEMCPY2D, srcXInBytes));
-static_assert(offsetof(Copy2dSide, y) == offsetof(CUDA_MEMCPY2D, srcY));
-static_assert(offsetof(Copy2dSide, memory_type) == offsetof(CUDA_MEMCPY2D, srcMemoryType));
-static_assert(offsetof(Copy2dSide, host) == offsetof(CUDA_MEMCPY2D, srcHost));
-static_assert(offsetof(Copy2dSide, device) == offsetof(CUDA_MEMCPY2D, srcDevice));
-static_assert(offsetof(Copy2dSide, array) == offsetof(CUDA_MEMCPY2D, srcArray));
-static_assert(offsetof(Copy2dSide, pitch) == offsetof(CUDA_MEMCPY2D, srcPitch));
-static_assert(offsetof(Copy2d, target) == offsetof(CUDA_MEMCPY2D, dstXInBytes));
-static_assert(offsetof(Copy2d, width_bytes) == offsetof(CUDA_MEMCPY2D, WidthInBytes));
-static_assert(offsetof(Copy2d, height) == offsetof(CUDA_MEMCPY2D, Height));
+static_assert(int(PointerAttribute::kDeviceOrdinal) == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL);
 
 // CUDA 13 declares it with 128 bytes of alignment, and asks for 64, as before.
 static_assert(sizeof(penstock::TensorMap) == sizeof(CUtensorMap) && alignof(penstock::TensorMap) == 64);

@@ -24,7 +24,7 @@ from penstock.runtime.vae_spec import TaehvSpec, WanVaeSpec
 CALLS = ("cuMemAlloc", "cuMemHostAlloc", "cuStreamSynchronize", "cuEventSynchronize", "cuGraphLaunch",
          "cuLaunchKernel", "cublasLtMatmul", "cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync", "cuModuleLoadData")  # fmt: skip
 LAUNCHES = ("launch rolling_attention_kernel", "launch rolling_attention_sm90", "launch merge_attention_kernel",
-            "cuTensorMapEncodeTiled")  # fmt: skip
+            "launch causal_conv3d_kernel", "launch causal_conv3d_sm90", "cuTensorMapEncodeTiled")  # fmt: skip
 WIDTHS = {
     "1.3b": DitSpec(dim=1536, ffn_dim=8960, heads=12, layers=1),
     "14b": DitSpec(dim=5120, ffn_dim=13824, heads=40, layers=1),
@@ -54,7 +54,7 @@ def main() -> None:
     mock.mock_count.restype = ctypes.c_int64
     settings = json.loads(sys.argv[2])
     coders = {"vae": WanVaeSpec(), "taehv": TaehvSpec()}
-    if (width := settings.pop("width_of", "tiny")) == "tiny":
+    if (width := settings.pop("width_of", "tiny")) == "tiny" and not settings.pop("wide_coders", False):
         coders = {"vae": WanVaeSpec(base_dim=16), "taehv": TaehvSpec(16, 16, (64, 32, 16, 16))}
     config = Config(**settings)
     plan = stream_plan(ModelSpec("mock", WIDTHS[width], **coders), config)

@@ -22,6 +22,7 @@ CASES = {
     "tiny published cache": {**SIZE, "steps": 2, "cache_policy": "streamdiffusionv2"},
     "tiny plain": {**SIZE, "steps": 4, "sink_threshold": -1.0, "noise_controller": False, "clean_context": True},
     "taehv both": {**SIZE, "steps": 1, "encoder": "taehv", "decoder": "taehv", "latent_norm": "normalized"},
+    "8 bits": {**SIZE, "steps": 2, "width_of": "1.3b", "decoder": "taehv", "precision": "fp8_attention"},
     "1.3b": {**SIZE, "steps": 4, "width_of": "1.3b"},
     "14b": {**SIZE, "steps": 1, "width_of": "14b", "decoder": "taehv"},
 }
@@ -60,6 +61,23 @@ def test_attention_that_is_asked_for(run_with_driver: Callable, mock_driver: Pat
     triton, cuda, merge = (seen["captured"][f"launch {name}"] for name in ATTENTION)
     assert merge > 0 and (triton, cuda) == ((0, merge) if wanted.endswith("cuda") else (merge, 0))
     assert seen["captured"]["cuTensorMapEncodeTiled"] == 3 * cuda
+
+
+@pytest.mark.skipif(obstacle() is not None, reason=f"no CUDA C++ kernels: {obstacle()}")
+@pytest.mark.parametrize(("coder", "few"), [("wan", 6), ("taehv", 4)])
+def test_convolutions_that_are_asked_for(run_with_driver: Callable, mock_driver: Path, coder: str, few: int) -> None:
+    """Those of few channels are Triton's in any case: the first of encoder and decoder, the last, and Wan's 1x1x1
+    before and behind the latents. A network runs three times: twice in its first phase, once in the other."""
+    script = Path(__file__).with_name("stream_on_mock.py")
+    case = {**SIZE, "steps": 1, "encoder": coder, "decoder": coder, "wide_coders": True}
+    case |= {"latent_norm": "normalized"} if coder == "taehv" else {}
+    result = run_with_driver(str(script), str(mock_driver), json.dumps(case), PENSTOCK_IMPL="causal_conv3d=cuda")
+    assert result.returncode == 0, result.stderr
+    seen = json.loads(result.stdout)
+    assert seen["left"]["problems"] == 0, result.stderr
+    triton, cuda = (seen["captured"][f"launch {name}"] for name in ("causal_conv3d_kernel", "causal_conv3d_sm90"))
+    assert triton == 3 * few and cuda > 100
+    assert seen["captured"]["cuTensorMapEncodeTiled"] == 2 * cuda
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,7 @@ class CudaBackend : public Backend {
       if (lane.stream) PENSTOCK_CUDA(cuStreamSynchronize, lane.stream.get());
   }
 
+  void check_memory(const Picture& picture) override { cuda::check_memory(*device_, picture); }
   std::shared_ptr<DeviceFrame> make_frame(int64_t width, int64_t height) override {
     return cuda::make_frame(device_, width, height);
   }

@@ -80,10 +80,12 @@ Launch& Launch::tensor_map(const TiledTensor& tensor) {
   check_alignment(next(ParameterType::kTensorMap, ParameterType::kTensorMap), tensor.address);
   if (!require_driver().cuTensorMapEncodeTiled)
     fail(PENSTOCK_ERR_UNSUPPORTED, "device cuda: the CUDA driver is too old: it lacks cuTensorMapEncodeTiled");
-  constexpr uint32_t kEveryElement[] = {1, 1, 1, 1};
+  const int swizzle = tensor.box[0] == 64 ? kSwizzle128 : kSwizzle64;
+  uint32_t spanned[4];  // what the driver calls the box: with the elements that are stepped over
+  for (int i = 0; i < 4; ++i) spanned[i] = tensor.box[i] * tensor.step[i];
   TensorMap map{};
   PENSTOCK_CUDA(cuTensorMapEncodeTiled, &map, kTensorBFloat16, 4, const_cast<void*>(tensor.address), tensor.size,
-                tensor.stride, tensor.box, kEveryElement, kInterleaveNone, kSwizzle128, kPromoteTo256, kOutsideZero);
+                tensor.stride, spanned, tensor.step, kInterleaveNone, swizzle, kPromoteTo256, kOutsideZero);
   pack(map);
   return *this;
 }

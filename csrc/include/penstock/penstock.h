@@ -244,7 +244,7 @@ typedef enum penstock_color {
 
 typedef enum penstock_memory {
   PENSTOCK_MEMORY_HOST = 0,
-  PENSTOCK_MEMORY_CUDA = 1, /* of the engine's device, an engine on CUDA; RGB8 only */
+  PENSTOCK_MEMORY_CUDA = 1, /* of the engine's device, an engine on CUDA */
   PENSTOCK_MEMORY_MAX_ENUM = 0x7fffffff
 } penstock_memory;
 
@@ -263,7 +263,7 @@ typedef struct penstock_frame {
   int32_t width;        /* pixels; must be those of the plan */
   int32_t height;
   void* planes[2];    /* the first row as seen; the second plane of NV12 only */
-  int64_t strides[2]; /* bytes from a row to the one below; 0: no gaps. Host frames: may be negative (bottom-up) */
+  int64_t strides[2]; /* bytes from a row to the one below; 0: no gaps; may be negative (bottom-up) */
   int64_t timestamp;
   void* cuda_stream; /* CUDA frames: the CUstream in whose order they are read or written; null: the default stream */
 } penstock_frame;

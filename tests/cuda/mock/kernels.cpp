@@ -1,7 +1,8 @@
-// Modules and launches: what a launch is given is checked, and nothing is computed.
+// Modules and launches: what a launch is given is checked, and nothing is computed but a host's pictures.
 #include <cstring>
 
 #include "mock.h"
+#include "picture_kernels.h"
 
 using namespace mock;
 
@@ -12,6 +13,13 @@ constexpr uint64_t kEncoded = 0x7465736e6f726d61;  // what a tensor map of ours 
 struct Kernel {
   std::string symbol;
 };
+
+// Which parameters of a kernel are tensor maps.
+std::vector<int> tensor_maps_of(const std::string& symbol) {
+  if (symbol == "rolling_attention_sm90") return {0, 1, 2};
+  if (symbol == "causal_conv3d_sm90") return {0, 2};
+  return {};
+}
 
 }  // namespace
 
@@ -40,17 +48,18 @@ MOCK int cuFuncSetAttribute(void*, int, int bytes) {
   if (bytes > 232448) return problem("a kernel asks for more shared memory than there is");
   return count("cuFuncSetAttribute");
 }
-// cuda.h, cuTensorMapEncodeTiled: 9 is bf16, swizzle 3 is 128 bytes.
+// cuda.h, cuTensorMapEncodeTiled: 9 is bf16, swizzle 3 is 128 bytes and 2 is 64.
 MOCK int cuTensorMapEncodeTiled(uint64_t* map, int type, unsigned rank, void* address, const uint64_t* size,
                                 const uint64_t* stride, const unsigned* box, const unsigned* step, int interleave,
                                 int swizzle, int, int) {
   LOCK;
   const auto begin = reinterpret_cast<unsigned long long>(address);
   if (reinterpret_cast<uintptr_t>(map) % 64 || begin % 16) return problem("a tensor map is not aligned");
-  if (type != 9 || rank != 4 || interleave != 0 || swizzle != 3) return problem("a tensor map of another kind");
-  if (box[0] * 2 > 128) return problem("a box is wider than the swizzle");
+  if (type != 9 || rank != 4 || interleave != 0 || (swizzle != 3 && swizzle != 2))
+    return problem("a tensor map of another kind");
+  if (box[0] * 2 != (swizzle == 3 ? 128 : 64) || step[0] != 1) return problem("a box is not as wide as the swizzle");
   for (unsigned i = 0; i < rank; ++i)
-    if (box[i] < 1 || box[i] > 256 || step[i] != 1 || size[i] < 1 || size[i] > uint64_t{1} << 32)
+    if (box[i] < 1 || box[i] > 256 || step[i] < 1 || step[i] > 8 || size[i] < 1 || size[i] > uint64_t{1} << 32)
       return problem("a tensor map's sizes are out of range");
   for (unsigned i = 0; i + 1 < rank; ++i)
     if (stride[i] % 16 || stride[i] >= uint64_t{1} << 40 || stride[i] < size[i] * (i ? stride[i - 1] : 2))
@@ -62,10 +71,14 @@ MOCK int cuTensorMapEncodeTiled(uint64_t* map, int type, unsigned rank, void* ad
 MOCK int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned,
                         unsigned, void* stream, void** parameters, void**) {
   LOCK;
-  if (!state().capturing.count(stream)) return problem("a kernel is launched outside of a capture");
   if (!x || !y || !z || threads % 32 || threads > 1024 || !parameters) return problem("a launch of a bad shape");
   const std::string& symbol = static_cast<Kernel*>(function)->symbol;
-  for (int i = 0; i < (symbol == "rolling_attention_sm90" ? 3 : 0); ++i)
+  if (mock_pictures::run(symbol, y, parameters)) {
+    record("convert", stream);
+    return needs_context("cuLaunchKernel");
+  }
+  if (!state().capturing.count(stream)) return problem("a kernel is launched outside of a capture");
+  for (const int i : tensor_maps_of(symbol))
     if (static_cast<uint64_t*>(parameters[i])[15] != kEncoded) return problem("a parameter that is no tensor map");
   ++state().recordings[stream].launches;
   std::string text = "[\"kernel\", \"" + symbol + "\"";

@@ -6,19 +6,6 @@
 
 using namespace mock;
 
-namespace {
-
-struct CopySide {
-  size_t x, y;
-  int memory_type;
-  void* host;
-  unsigned long long device;
-  void* array;
-  size_t pitch;
-};
-
-}  // namespace
-
 MOCK int cuMemGetInfo_v2(size_t* available, size_t* total) {
   *available = size_t{1} << 30;
   *total = size_t{2} << 30;
@@ -76,21 +63,13 @@ MOCK int cuMemcpyDtoDAsync_v2(unsigned long long to, unsigned long long from, si
   record("copy", stream, to, from, bytes);
   return needs_context("cuMemcpyDtoDAsync");
 }
-MOCK int cuMemcpy2DAsync_v2(const void* copy, void*) {
+// CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+MOCK int cuPointerGetAttribute(void* ordinal, int attribute, unsigned long long address) {
   LOCK;
-  struct {
-    CopySide from, to;
-    size_t width, height;
-  } c;
-  std::memcpy(&c, copy, sizeof c);
-  if (c.from.memory_type != 2 || c.to.memory_type != 2 || c.from.x || c.from.y || c.to.x || c.to.y)
-    return problem("a 2-D copy that is not from device to device");
-  for (size_t row = 0; row < c.height; ++row) {
-    const unsigned long long from = c.from.device + row * c.from.pitch, to = c.to.device + row * c.to.pitch;
-    if (!on_device(from, c.width) || !on_device(to, c.width)) return problem("a 2-D copy beyond an allocation");
-    std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), c.width);
-  }
-  return needs_context("cuMemcpy2DAsync");
+  if (attribute != 9) return problem("an attribute of pointers that nobody should ask for");
+  if (!on_device(address, 1)) return kInvalidValue;
+  *static_cast<int*>(ordinal) = setting("MOCK_MEMORY_DEVICE", 0);
+  return needs_context("cuPointerGetAttribute");
 }
 MOCK int cuMemsetD8Async(unsigned long long device, unsigned char value, size_t bytes, void* stream) {
   LOCK;

@@ -1,5 +1,6 @@
-// csrc/ptx/tma.h, emulated: a box of bf16 in rank 4, swizzled by 128 bytes (PTX ISA, "Swizzling Modes": of each 1024
-// bytes, row r keeps its 16-byte piece c at c xor r).
+// csrc/ptx/tma.h, emulated: a box of bf16 in rank 4, swizzled by the bytes of its rows (PTX ISA, "Swizzling Modes": with
+// rows of 128 bytes, of each 1024 row r keeps its 16-byte piece c at c xor r; with rows of 64, of each 512 bytes two rows
+// share 128, and piece c of the first and of the second four is at c xor the number of the 128 bytes).
 #pragma once
 
 #include "ptx/mbarrier.h"
@@ -10,6 +11,8 @@ namespace penstock::ptx {
 inline void copy_box(unsigned char* shared, const TiledTensor& tensor, const int (&first)[4]) {
   uint32_t offset = emulation::shared_offset(shared);
   emulation::require(offset % 128 == 0, "TMA to an address that is not a multiple of 128");
+  const uint32_t pieces = 2 * tensor.box[0] / 16;
+  emulation::require(pieces == 8 || pieces == 4, "a box whose rows have neither 128 nor 64 bytes");
   uint32_t i[4];
   for (i[3] = 0; i[3] < tensor.box[3]; ++i[3])
     for (i[2] = 0; i[2] < tensor.box[2]; ++i[2])
@@ -18,12 +21,12 @@ inline void copy_box(unsigned char* shared, const TiledTensor& tensor, const int
           const auto* source = static_cast<const unsigned char*>(tensor.address);
           bool is_inside = true;
           for (int d = 0; d < 4; ++d) {
-            const int64_t at = first[d] + static_cast<int64_t>(i[d]);
+            const int64_t at = first[d] + static_cast<int64_t>(i[d]) * tensor.step[d];
             is_inside = is_inside && at >= 0 && at < static_cast<int64_t>(tensor.size[d]);
             source += at * static_cast<int64_t>(d == 0 ? 2 : tensor.stride[d - 1]);
           }
-          const uint32_t row = offset / 128 % 8, piece = offset / 16 % 8;
-          unsigned char* target = emulation::shared_pointer(offset - piece * 16 + (piece ^ row) * 16);
+          const uint32_t place = offset ^ offset / 128 % pieces * 16;
+          unsigned char* target = emulation::shared_pointer(place);
           if (is_inside)
             std::memcpy(target, source, 2);
           else

@@ -2,6 +2,7 @@
 // are read element by element from shared memory.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 
@@ -10,19 +11,26 @@
 
 namespace penstock::ptx {
 
-// A wgmma that was started. a: a descriptor, or with a null the registers of this thread.
+// A wgmma that was started. a: a descriptor, or with registers of this thread for A what they are.
 struct Product {
   float* d;
+  int count;  // floats of d: half as many as there are columns
   uint64_t a;
   const uint32_t* a_registers;
   uint64_t b;
   bool add;
-  std::vector<float> before;  // what d held; it holds NaN while the product is on its way
+};
+
+// What a thread's d will hold once the products on their way to it are done; until then d itself holds NaN.
+struct Accumulator {
+  std::vector<float> values;
+  int pending = 0;
 };
 
 struct Products {
   std::vector<Product> started;
   std::deque<std::vector<Product>> groups;
+  std::map<float*, Accumulator> accumulators;
 };
 
 // By thread; empty again when a block has ended.
@@ -32,31 +40,38 @@ inline std::map<int, Products>& all_products() {
 }
 inline Products& products() { return all_products()[emulation::thread_index().x]; }
 
-// "Matrix Descriptor Format": address, leading and stride byte offsets in units of 16 bytes, and the swizzling mode.
+// "Matrix Descriptor Format": address, leading and stride byte offsets in units of 16 bytes, and the swizzling mode: 1
+// is 128 bytes, 2 is 64.
 struct Operand {
   explicit Operand(uint64_t bits)
-      : address((bits & 0x3fff) * 16), leading((bits >> 16 & 0x3fff) * 16), stride((bits >> 32 & 0x3fff) * 16) {
-    emulation::require(bits >> 62 == 1 && (bits >> 49 & 7) == 0, "a descriptor that is not swizzled by 128 bytes");
+      : address((bits & 0x3fff) * 16),
+        leading((bits >> 16 & 0x3fff) * 16),
+        stride((bits >> 32 & 0x3fff) * 16),
+        row_bytes(bits >> 62 == 1 ? 128 : 64),
+        memory(emulation::shared_pointer(0)) {
+    const bool is_known = (bits >> 62 == 1 || bits >> 62 == 2) && (bits >> 49 & 7) == 0;
+    if (!is_known) emulation::require(false, "a descriptor that is not swizzled by 128 or 64 bytes");
   }
 
-  // The element that lies at this offset from the begin, before swizzling: bits 4 to 6 of an address are combined with
-  // bits 7 to 9.
+  // The element that lies at this offset from the begin, before swizzling: of an address bits 4 to 6 are combined with
+  // bits 7 to 9, with rows of 64 bytes bits 4 and 5 with bits 7 and 8.
   float at(uint64_t offset) const {
     uint64_t place = address + offset;
-    place ^= (place / 128 % 8) * 16;
+    place ^= (place / 128 % (row_bytes / 16)) * 16;
     uint16_t bits;
-    std::memcpy(&bits, emulation::shared_pointer(static_cast<uint32_t>(place)), sizeof bits);
+    std::memcpy(&bits, memory + place, sizeof bits);
     return emulation::from_bf16(bits);
   }
   // "Strides", K-major: groups of 8 rows are `stride` apart; 16 columns are contiguous.
-  float k_major(int row, int k) const { return at(row / 8 * stride + row % 8 * 128 + k * 2); }
+  float k_major(int row, int k) const { return at(row / 8 * stride + row % 8 * row_bytes + k * 2); }
   // MN-major: 64 contiguous columns, 8 of K 128 bytes apart; the next 8 are at `stride`, the next 64 columns at
   // `leading`.
   float mn_major(int column, int k) const {
     return at(k / 8 * stride + k % 8 * 128 + column / 64 * leading + column % 64 * 2);
   }
 
-  uint64_t address, leading, stride;
+  uint64_t address, leading, stride, row_bytes;
+  const unsigned char* memory;
 };
 
 // A [64, 16] from registers, "Register Fragments": a thread's pairs, low half first, are at rows g and g + 8 of its
@@ -69,38 +84,50 @@ inline float register_element(int row_in_warp, int k) {
 }
 
 // What this thread holds of D: for each 8 columns, two at row g and two at row g + 8.
-inline void execute(const Product& product) {
+inline void execute(const Product& product, std::vector<float>& values) {
   const int thread = emulation::thread_index().x % 128, lane = thread % 32;
   const Operand b(product.b);
-  for (int half = 0; half < 2; ++half) {
-    const int row = lane / 4 + 8 * half;
-    float a[16];
-    for (int k = 0; k < 16; ++k)
-      a[k] = product.a_registers ? register_element(row, k) : Operand(product.a).k_major(thread / 32 * 16 + row, k);
-    for (int group = 0; group < 16; ++group)
-      for (int odd = 0; odd < 2; ++odd) {
-        const int column = group * 8 + lane % 4 * 2 + odd, i = group * 4 + half * 2 + odd;
-        float sum = product.add ? product.before[static_cast<size_t>(i)] : 0.0f;
-        for (int k = 0; k < 16; ++k) sum += a[k] * (product.a_registers ? b.mn_major(column, k) : b.k_major(column, k));
-        product.d[i] = sum;
-      }
+  float a[2][16];
+  for (int half = 0; half < 2; ++half)
+    for (int k = 0; k < 16; ++k) {
+      const int row = lane / 4 + 8 * half;
+      a[half][k] = product.a_registers ? register_element(row, k) : Operand(product.a).k_major(thread / 32 * 16 + row, k);
+    }
+  for (int pair = 0; pair < product.count / 2; ++pair) {
+    const int column = pair / 2 * 8 + lane % 4 * 2 + pair % 2;
+    float* sums[] = {&values[static_cast<size_t>(pair / 2 * 4 + pair % 2)], nullptr};
+    sums[1] = sums[0] + 2;
+    if (!product.add) *sums[0] = *sums[1] = 0.0f;
+    for (int k = 0; k < 16; ++k) {
+      const float weight = product.a_registers ? b.mn_major(column, k) : b.k_major(column, k);
+      for (int half = 0; half < 2; ++half) *sums[half] += a[half][k] * weight;
+    }
   }
 }
 
-// By all lanes of a warp: registers of the others are read.
+// By all lanes of a warp: with A in registers those of the others are read.
 inline void finish(const Product& product) {
-  for (int i = 0; i < 64; ++i) emulation::require(std::isnan(product.d[i]), "registers are touched while wgmma runs");
-  emulation::exchange(emulation::lane()) = const_cast<uint32_t*>(product.a_registers);
-  emulation::sync_warp();
-  execute(product);
-  emulation::sync_warp();
+  const bool is_untouched = std::all_of(product.d, product.d + product.count, [](float d) { return std::isnan(d); });
+  if (!is_untouched) emulation::require(false, "registers are touched while wgmma runs");
+  Accumulator& accumulator = products().accumulators[product.d];
+  if (product.a_registers) {
+    emulation::exchange(emulation::lane()) = const_cast<uint32_t*>(product.a_registers);
+    emulation::sync_warp();
+  }
+  execute(product, accumulator.values);
+  if (product.a_registers) emulation::sync_warp();
+  if (--accumulator.pending > 0) return;
+  std::copy(accumulator.values.begin(), accumulator.values.end(), product.d);
+  products().accumulators.erase(product.d);
 }
 
-inline void start(float (&d)[64], uint64_t a, const uint32_t* registers, uint64_t b, bool add) {
-  Product product{d, a, registers, b, add, std::vector<float>(d, d + 64)};
-  std::fill(d, d + 64, NAN);
+inline void start(float* d, int count, uint64_t a, const uint32_t* registers, uint64_t b, bool add) {
+  Accumulator& accumulator = products().accumulators[d];
+  if (accumulator.pending++ == 0) accumulator.values.assign(d, d + count);
+  std::fill(d, d + count, NAN);
+  const Product product{d, count, a, registers, b, add};
   if (emulation::is_eager()) return finish(product);
-  products().started.push_back(std::move(product));
+  products().started.push_back(product);
 }
 
 inline void wgmma_fence() {}
@@ -112,22 +139,14 @@ inline void wgmma_commit() {
 template <int kPending>
 void wgmma_wait() {
   auto& groups = products().groups;
-  for (; groups.size() > kPending; groups.pop_front()) {
-    std::vector<Product>& group = groups.front();
-    for (size_t i = 0; i < group.size(); ++i) {
-      if (i > 0) {  // a group is a chain over one accumulator
-        group[i].before.assign(group[i].d, group[i].d + 64);
-        std::fill(group[i].d, group[i].d + 64, NAN);
-      }
-      finish(group[i]);
-    }
-  }
+  for (; groups.size() > kPending; groups.pop_front())
+    for (const Product& product : groups.front()) finish(product);
 }
 
 template <int kCount>
 void pin(float (&)[kCount]) {}
 
-inline void wgmma_shared(float (&d)[64], uint64_t a, uint64_t b, bool add) { start(d, a, nullptr, b, add); }
-inline void wgmma_registers(float (&d)[64], const uint32_t* a, uint64_t b, bool add) { start(d, 0, a, b, add); }
+inline void wgmma_shared(float (&d)[64], uint64_t a, uint64_t b, bool add) { start(d, 64, a, nullptr, b, add); }
+inline void wgmma_registers(float (&d)[64], const uint32_t* a, uint64_t b, bool add) { start(d, 64, 0, a, b, add); }
 
 }  // namespace penstock::ptx
