@@ -15,7 +15,7 @@ import pytest
 from penstock.benchmarks.op_benchmark import known_ops
 from penstock.runtime.engine import query_system
 
-from .test_stream_on_mock import CASES
+from .test_stream_on_mock import CASES, SIZE
 
 pytestmark = pytest.mark.skipif(not query_system()["has_cuda_backend"], reason="this build has no CUDA kernels")
 
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not query_system()["has_cuda_backend"], reason="
 def test_launches_are_those_of_the_modules(run_with_driver: Callable, mock_driver: Path) -> None:
     script = Path(__file__).with_name("launches_on_mock.py")
     configs = [case for case in CASES.values() if "width_of" not in case]
+    configs.append({**SIZE, "steps": 2, "precision": "fp8_attention"})
     result = run_with_driver(str(script), str(mock_driver), json.dumps(configs))
     assert result.returncode == 0, result.stderr
     calls = [json.loads(line) for line in result.stdout.splitlines()]
