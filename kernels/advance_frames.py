@@ -21,7 +21,7 @@ def advance_frames_kernel(frame, count):
 
 def advance_frames(frame, count: int) -> None:
     """Updates frame, an i64 torch tensor [1]."""
-    advance_frames_kernel[(1,)](frame, count)
+    advance_frames_kernel[(1,)](frame, count, num_warps=1)
 
 
 VARIANTS = [Variant(advance_frames_kernel, {"frame": "*i64", "count": "i32"}, {}, warps=1)]

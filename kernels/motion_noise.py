@@ -118,7 +118,7 @@ def motion_noise(
 
     first, elements, count = phase == "first", previous.numel(), len(frames)
     blocks = triton.cdiv(elements, BLOCK)
-    sums = level_bits if first else torch.full((count, blocks), -1, dtype=torch.int64, device=frames.device)
+    sums = torch.full((count, blocks), -1, dtype=torch.int64, device=frames.device)
     frame_motion_kernel[(blocks,)](frames, previous, sums, elements, count, FIRST=first, BLOCK=BLOCK)
     noise_level_kernel[(1,)](
         sums, level_bits, initial_scale, initial_scale if first_timestep is None else first_timestep, table_timesteps,

@@ -112,6 +112,11 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.standard_normal(shape, dtype=np.float32)
 
 
+def in_bf16(values: np.ndarray) -> np.ndarray:
+    """The nearest values that bf16 holds, so that a device works on the same ones."""
+    return torch.from_numpy(values).bfloat16().float().numpy()
+
+
 def i32(*values: int) -> np.ndarray:
     return np.array(values, dtype=np.int32)
 

@@ -98,6 +98,7 @@ Configuration::Configuration(std::shared_ptr<const Engine> engine, const Configu
     done_.push_back(engine_->backend()->make_mark());
     taken_.push_back(engine_->backend()->make_mark());
   }
+  if (lane_count() > 1) engine_->backend()->synchronize();  // memory is cleared in lane 0, and written in all
   write_initial_step(sibling != nullptr);
   for (size_t phase = 0; phase < plan().phases.size(); ++phase) {
     const int lane = engine_->lanes().phase_lane[phase];

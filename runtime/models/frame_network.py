@@ -2,7 +2,8 @@
 
 Activations are frames with channels last. The input of a convolution over time lives in a ring, a state tensor that
 keeps the frames of earlier calls in place; an i64 counter per temporal resolution says where the new ones go. A pass
-runs the network once, over as few frames as it can; the last op of a pass advances the counters.
+runs the network once, over as few frames as it can; the last op of a pass advances the counters. Within a pass, layers
+may run in steps of some of its frames, whose rings have a counter of their own: they need only hold a step's frames.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from ..vae_spec import FRAMES_PER_LATENT, SPATIAL_STRIDE
 
 @dataclass(frozen=True)
 class Clip:
-    """The new frames of a pass: a plain tensor [frames, Y, X, C], or a ring of frames with its counter.
+    """The new frames of a pass or step: a plain tensor [frames, Y, X, C], or a ring of frames with its counter.
 
-    ``rate``: frames at this temporal resolution per full pass.
+    ``rate``: frames at this temporal resolution per full pass, or of a step.
     """
 
     tensor: Tensor
@@ -39,11 +40,13 @@ class Clip:
 class FrameNetwork:
     """The tensors of one network that outlive a pass; weights and rings are declared at their first use.
 
-    ``model`` prefixes all names, and the keys in a WeightSet; ``rates``: those that rings may have.
+    ``model`` prefixes all names, and the keys in a WeightSet; ``rates``: those that rings may have; ``steps``: whether
+    passes have steps.
     """
 
-    def __init__(self, plan: PlanBuilder, model: str, name: str, rates: tuple[int, ...]):
+    def __init__(self, plan: PlanBuilder, model: str, name: str, rates: tuple[int, ...], steps: bool = False):
         self.plan, self.model = plan, model
+        self.step_counter = plan.step(f"{model}.{name}.frames_in_steps", "i64", (1,)) if steps else None
         self.counters = {rate: plan.step(f"{model}.{name}.frames_{rate}", "i64", (1,)) for rate in rates}
         self._rings: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
@@ -62,22 +65,35 @@ class FrameNetwork:
         """Any other weight under its key in the checkpoint."""
         return self.weight(key, shape, Packed((f"{self.model}.{key}",), rows))
 
-    def ring(self, name: str, rate: int, picture: tuple[int, int], channels: int, halo: int) -> Clip:
-        """A ring for the new frames of a full pass and ``halo`` earlier ones."""
+    def ring(self, name: str, rate: int, picture: tuple[int, int], channels: int, halo: int,
+             in_steps: bool = False) -> Clip:  # fmt: skip
+        """A ring for the new frames of a full pass, or of a step, and ``halo`` earlier ones."""
         if name not in self._rings:
             self._rings[name] = self.plan.state(f"{self.model}.{name}.ring", (rate + halo, *picture, channels))
-        return Clip(self._rings[name], rate, self.counters[rate])
+        return Clip(self._rings[name], rate, self.step_counter if in_steps else self.counters[rate])
 
 
 class Pass:
-    """One run of a network in the open phase. ``name`` prefixes scratch; ``single``: one frame at every resolution."""
+    """One run of a network in the open phase, or a step of one, all of whose clips have as many frames.
 
-    def __init__(self, network: FrameNetwork, name: str, single: bool = False):
+    ``name`` prefixes scratch; ``single``: one frame at every resolution; ``in_steps``: it is a step.
+    """
+
+    def __init__(self, network: FrameNetwork, name: str, single: bool = False, in_steps: bool = False):
         self.network, self.plan, self.name, self.single = network, network.plan, name, single
+        self.in_steps = in_steps
+
+    def steps(self, rate: int, frames: int) -> list[tuple[Pass, int, int]]:
+        """The pass's frames at ``rate`` in steps of ``frames``: each step, its first frame and how many it has."""
+        starts, count = (range(1), 1) if self.single else (range(0, rate, frames), frames)
+        return [(Pass(self.network, f"{self.name}.{at}", self.single, in_steps=True), at, count) for at in starts]
 
     def frames(self, clip: Clip) -> int:
         """New frames of a clip in this pass."""
         return 1 if self.single else clip.rate
+
+    def ring(self, name: str, rate: int, picture: tuple[int, int], channels: int, halo: int) -> Clip:
+        return self.network.ring(name, rate, picture, channels, halo, self.in_steps)
 
     def scratch(self, name: str, rate: int, picture: tuple[int, int], channels: int) -> Clip:
         frames = 1 if self.single else rate
@@ -110,6 +126,10 @@ class Pass:
             time_stride=time_stride, interleave=interleave, activation=activation,
         )  # fmt: skip
         return into
+
+    def finish_step(self, count: int) -> None:
+        """Counts the frames of a step; nothing may use its rings after it."""
+        self.plan.op("advance_frames", {}, updates={"frame": self.network.step_counter}, count=count)
 
     def finish(self) -> None:
         """Counts the pass's frames; nothing may use a ring after it."""

@@ -5,10 +5,13 @@ feature cache falls out of the rings: before the first frames they hold zeros, t
 to the first pass: down3d only remembers its frame, without its time convolution, and up3d does neither.
 
 Exact savings taken: the encoder computes only the rows of its last convolution that are the mean; the decoder's doubled
-pictures are never made, and their 3x3 convolutions are 2x2 ones over the pictures before doubling.
+pictures are never made, and their 3x3 convolutions are 2x2 ones over the pictures before doubling. The layers at the
+full frame rate, whose pictures are the largest, run frame by frame, so that their rings hold 3 frames and not 6.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,15 +31,15 @@ class WanVae:
     """Declares the network's weights and rings once; :meth:`encode` and :meth:`decode` add ops to a phase.
 
     latent_norm: ``raw`` encodes the mean as it is, as published; ``normalized`` takes (mean - m) / std. Decoding starts
-    with z * std + m in both.
+    with z * std + m in both. step_frames: 1, 2 or 4 frames of a step at the full frame rate.
     """
 
-    def __init__(self, plan: PlanBuilder, spec: WanVaeSpec, latent_norm: str = "raw"):
+    def __init__(self, plan: PlanBuilder, spec: WanVaeSpec, latent_norm: str = "raw", step_frames: int = 1):
         if latent_norm not in LATENT_NORMS:
             raise PenstockError(f"latent_norm: expected one of {', '.join(LATENT_NORMS)}, got {latent_norm!r:.80}")
-        self.plan, self.spec, self.latent_norm = plan, spec, latent_norm
-        self.encoder = FrameNetwork(plan, "vae", "encoder", rates=(4, 2, 1))
-        self.decoder = FrameNetwork(plan, "vae", "decoder", rates=(1, 2, 4))
+        self.plan, self.spec, self.latent_norm, self.step_frames = plan, spec, latent_norm, step_frames
+        self.encoder = FrameNetwork(plan, "vae", "encoder", rates=(4, 2, 1), steps=True)
+        self.decoder = FrameNetwork(plan, "vae", "decoder", rates=(1, 2), steps=True)
         self.statistics = {
             name: plan.weight(f"vae.{name}", (spec.z_dim,), Constant(np.array(values, np.float32)), "f32")
             for name, values in (("mean", spec.mean), ("std", spec.std))
@@ -68,9 +71,7 @@ class WanVae:
         for index in range(latents.shape[0]):
             single = first and index == 0
             count = 1 if single else FRAMES_PER_LATENT
-            floats = (
-                Clip(frame_slice(self.plan, decoded, start, count), FRAMES_PER_LATENT) if decoded is not None else None
-            )
+            floats = None if decoded is None else frame_slice(self.plan, decoded, start, count)
             self._decode_pass(
                 Pass(self.decoder, f"decode{index}", single),
                 frame_slice(self.plan, latents, index, 1),
@@ -83,11 +84,14 @@ class WanVae:
 
     def _encode_pass(self, run: Pass, frames: Tensor, latents: Tensor) -> None:
         spec, z = self.spec, self.spec.z_dim
-        x = run.network.ring("encoder.conv1", FRAMES_PER_LATENT, frames.shape[1:3], 3, _HALO)
-        roles = {"frames": frames, "y_frame": x.counter}
-        self.plan.op("frames_to_tensor", roles, {"y": x.tensor}, range="signed")
-        x = run.conv("encoder.conv1", x, spec.base_dim, _CUBE)
-        for layer in wan_vae_encoder(spec):
+        layers = wan_vae_encoder(spec)
+        split = next(index for index, layer in enumerate(layers) if layer.kind == "down3d")
+        for step, start, count in run.steps(FRAMES_PER_LATENT, self.step_frames):
+            x = self._encode_step(step, frame_slice(self.plan, frames, start, count), layers[:split])
+            halved = self._halve(step, layers[split], x)
+            step.finish_step(count)
+        x = self._join(run, layers[split], halved)
+        for layer in layers[split + 1 :]:
             x = self._layer(run, layer, x, None)
         x = self._norm(run, "encoder.head.0", x)
         x = run.conv("encoder.head.2", x, 2 * z, _CUBE)
@@ -96,24 +100,47 @@ class WanVae:
         self.plan.op("tensor_to_latents", {"x": mean.tensor, **normalize}, {"latents": latents})
         run.finish()
 
-    def _decode_pass(self, run: Pass, latents: Tensor, video: Tensor, decoded: Clip | None) -> None:
+    def _encode_step(self, run: Pass, frames: Tensor, layers: list[Layer]) -> Clip:
+        """What comes before the frame rate is halved."""
+        x = run.ring("encoder.conv1", self.step_frames, frames.shape[1:3], 3, _HALO)
+        roles = {"frames": frames, "y_frame": x.counter}
+        self.plan.op("frames_to_tensor", roles, {"y": x.tensor}, range="signed")
+        x = run.conv("encoder.conv1", x, self.spec.base_dim, _CUBE)
+        for layer in layers:
+            x = self._layer(run, layer, x, None)
+        return x
+
+    def _decode_pass(self, run: Pass, latents: Tensor, video: Tensor, decoded: Tensor | None) -> None:
         spec, z = self.spec, self.spec.z_dim
         picture = latents.shape[2:4]
         x = run.scratch("latents", 1, picture, z)
         self.plan.op("latents_to_tensor", {"latents": latents, **self.statistics}, {"y": x.tensor}, clamp="none")
-        x = run.conv("conv2", x, z, _POINT, into=run.network.ring("decoder.conv1", 1, picture, z, _HALO))
+        x = run.conv("conv2", x, z, _POINT, into=run.ring("decoder.conv1", 1, picture, z, _HALO))
         x = run.conv("decoder.conv1", x, spec.widths[-1], _CUBE)
         layers = wan_vae_decoder(spec)
-        for layer, following in zip(layers, [*layers[1:], None], strict=True):
+        split = max(index for index, layer in enumerate(layers) if layer.kind == "up3d")
+        for layer, following in pairwise(layers[: split + 1]):
             into = None
-            if following and following.kind == "up3d" and not run.single:
-                into = run.network.ring(following.key, x.rate, x.picture, following.inputs, _HALO)
+            if following.kind == "up3d" and not run.single:
+                into = run.ring(following.key, x.rate, x.picture, following.inputs, _HALO)
             x = self._layer(run, layer, x, into)
+        x = self._double_rate(run, layers[split], x)
+        for step, start, count in run.steps(FRAMES_PER_LATENT, self.step_frames):
+            given = Clip(frame_slice(self.plan, x.tensor, start, count), self.step_frames)
+            floats = None if decoded is None else Clip(frame_slice(self.plan, decoded, start, count), self.step_frames)
+            self._decode_step(step, given, layers[split:], frame_slice(self.plan, video, start, count), floats)
+            step.finish_step(count)
+        run.finish()
+
+    def _decode_step(self, run: Pass, x: Clip, layers: list[Layer], video: Tensor, decoded: Clip | None) -> None:
+        """What comes after the frame rate was doubled for the last time, by the first of the layers."""
+        x = self._double_picture(run, layers[0], x)
+        for layer in layers[1:]:
+            x = self._layer(run, layer, x, None)
         x = self._norm(run, "decoder.head.0", x)
         x = run.conv("decoder.head.2", x, 3, _CUBE, into=decoded)
         self.plan.op("tensor_to_frames", {"x": x.tensor}, {"frames": video}, frames=run.frames(x), skip=0,
                      range="signed")  # fmt: skip
-        run.finish()
 
     # ---- layers -------------------------------------------------------------------------------------------------
 
@@ -123,16 +150,19 @@ class WanVae:
             return self._residual(run, layer, x, into)
         if layer.kind == "attention":
             return self._attention(run, layer, x)
+        if layer.kind == "up3d":
+            x = self._double_rate(run, layer, x)
         if layer.kind.startswith("up"):
-            return self._up(run, layer, x)
-        return self._down(run, layer, x)
+            return self._double_picture(run, layer, x)
+        x = self._halve(run, layer, x)
+        return self._join(run, layer, x) if layer.kind == "down3d" else x
 
     def _norm(self, run: Pass, key: str, x: Clip, plain: bool = False) -> Clip:
         """RMS norm and SiLU into the ring of the convolution behind it; ``plain``: the norm alone, into scratch."""
         if plain:
             y = run.scratch(key, x.rate, x.picture, x.channels)
         else:
-            y = run.network.ring(key, x.rate, x.picture, x.channels, _HALO)
+            y = run.ring(key, x.rate, x.picture, x.channels, _HALO)
         gamma = run.network.packed(f"{key}.gamma", (x.channels,))
         roles = {"x": x.tensor, "x_frame": x.counter, "gamma": gamma, "y_frame": y.counter}
         activation = "none" if plain else "silu"
@@ -162,32 +192,36 @@ class WanVae:
         plan.op("spatial_attention", {"qkv": qkv}, {"out": out}, frames=run.frames(x))
         return run.conv(f"{key}.proj", attended, width, _POINT, residual=x)
 
-    def _down(self, run: Pass, layer: Layer, x: Clip) -> Clip:
-        """Half the picture; down3d then joins its frames by two, with the last one of the pass before."""
-        key, width = layer.key, layer.outputs
-        halved = None
+    def _halve(self, run: Pass, layer: Layer, x: Clip) -> Clip:
+        """Half the picture. down3d: in the ring of :meth:`_join`, which takes all frames of a pass, also from steps."""
+        halved = into = None
         if layer.kind == "down3d":
             picture = x.picture[0] // 2, x.picture[1] // 2
-            halved = run.network.ring(key, x.rate, picture, width, _DOWN_HALO)
-        x = run.conv(f"{key}.resample.1", x, width, _SQUARE, into=halved, stride=2)
-        if layer.kind == "down2d":
-            return x
+            rate = FRAMES_PER_LATENT if run.in_steps else x.rate
+            halved = run.network.ring(layer.key, rate, picture, layer.outputs, _DOWN_HALO)
+            into = Clip(halved.tensor, x.rate, run.network.step_counter) if run.in_steps else halved
+        x = run.conv(f"{layer.key}.resample.1", x, layer.outputs, _SQUARE, into=into, stride=2)
+        return halved or x
+
+    def _join(self, run: Pass, layer: Layer, halved: Clip) -> Clip:
+        """Frames joined by two, with the last one of the pass before."""
         if run.single:
-            return Clip(x.tensor, x.rate // 2, x.counter)
-        return run.conv(f"{key}.time_conv", x, width, _TIME, time_stride=2)
+            return Clip(halved.tensor, halved.rate // 2, halved.counter)
+        return run.conv(f"{layer.key}.time_conv", halved, layer.outputs, _TIME, time_stride=2)
 
-    def _up(self, run: Pass, layer: Layer, x: Clip) -> Clip:
-        """Double the picture; up3d makes two of every frame before that."""
-        key = layer.key
-        if layer.kind == "up3d":
-            if run.single:
-                x = Clip(x.tensor, 2 * x.rate, x.counter)
-            else:
-                x = run.conv(f"{key}.time_conv", x, layer.inputs, _TIME, interleave=2)
-        return run.conv(f"{key}.resample.1", x, layer.outputs, _SQUARE, upsample=2)
+    def _double_rate(self, run: Pass, layer: Layer, x: Clip) -> Clip:
+        """Two frames of every one."""
+        if run.single:
+            return Clip(x.tensor, 2 * x.rate, x.counter)
+        return run.conv(f"{layer.key}.time_conv", x, layer.inputs, _TIME, interleave=2)
+
+    def _double_picture(self, run: Pass, layer: Layer, x: Clip) -> Clip:
+        return run.conv(f"{layer.key}.resample.1", x, layer.outputs, _SQUARE, upsample=2)
 
 
-def wan_vae_plan(spec: WanVaeSpec, size: CoderSize, latent_norm: str = "raw", floats: bool = False) -> Plan:
+def wan_vae_plan(
+    spec: WanVaeSpec, size: CoderSize, latent_norm: str = "raw", floats: bool = False, step_frames: int = 1
+) -> Plan:
     """The plan of a Wan VAE alone; its phases, inputs and outputs are those of ``coder_plan``."""
     plan = PlanBuilder(f"wan vae {size.height}x{size.width}", size.to_dict() | {"latent_norm": latent_norm})
-    return coder_plan(plan, WanVae(plan, spec, latent_norm), spec.z_dim, size, floats)
+    return coder_plan(plan, WanVae(plan, spec, latent_norm, step_frames), spec.z_dim, size, floats)

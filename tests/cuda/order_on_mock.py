@@ -4,7 +4,7 @@
     weights   [address, bytes] of what was uploaded before there was a session
     access    phase -> {tensor: "r" or "w"}, from the plan's ops
     graphs    ["graph", handle, addresses that its kernels are given], in the order of the plan's phases
-    log       the driver's calls, from the first push on
+    log       the driver's calls, from the weights' upload on
 
 usage: order_on_mock.py MOCK_LIBRARY CONFIG_JSON
 """
@@ -67,9 +67,11 @@ def main() -> None:
     config = Config(**json.loads(sys.argv[2]))
     plan = stream_plan(ModelSpec("mock", WIDTHS["tiny"], **coders), config)
     engine = Engine.create(plan, zero_weights(plan), device="cuda", schedule="throughput")
-    weights = [entry[2:] for entry in taken_log(mock) if entry[0] == "upload"]
+    loading = taken_log(mock)
+    weights = [entry[2:] for entry in loading if entry[0] == "upload"]
     session = engine.session()
-    graphs = [entry for entry in taken_log(mock) if entry[0] == "graph"]
+    creation = taken_log(mock)
+    graphs = [entry for entry in creation if entry[0] == "graph"]
     tensors = addresses(session, plan, mock)
     mock.mock_log()
     session.set_prompt(np.zeros((5, WIDTHS["tiny"].text_dim), np.float32))
@@ -80,7 +82,7 @@ def main() -> None:
         push_chunks(session, 1)
     session.flush()
     print(json.dumps({"tensors": tensors, "weights": weights, "access": access_of(plan), "graphs": graphs,
-                      "log": taken_log(mock)}))  # fmt: skip
+                      "log": loading + creation + taken_log(mock)}))  # fmt: skip
 
 
 if __name__ == "__main__":

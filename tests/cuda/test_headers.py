@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def include_folders() -> list[Path]:
-    """Of the CUDA toolkit and of Python packages: nvidia-cublas and nvidia-cuda-runtime, and triton, which has cuda.h."""
+    """Of the CUDA toolkit, and of Python packages: those of NVIDIA, and triton, which brings cuda.h."""
     nvcc = shutil.which("nvcc")
     folders = [Path(nvcc).resolve().parents[1] / "include"] if nvcc else []
     folders += sorted(Path("/usr/local").glob("cuda*/include"))
@@ -23,9 +23,7 @@ def include_folders() -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-@pytest.mark.parametrize(
-    ("source", "header"), [("driver_header.cpp", "cuda.h"), ("cublaslt_header.cpp", "cublasLt.h")]
-)
+@pytest.mark.parametrize(("source", "header"), [("driver_header.cpp", "cuda.h"), ("cublaslt_header.cpp", "cublasLt.h")])
 def test_declarations(source: str, header: str) -> None:
     folders = include_folders()
     if not any((folder / header).is_file() for folder in folders):

@@ -69,12 +69,19 @@ class Trace:
         is_weight = any(begin <= address < end for begin, end in self.weights)
         return "weights" if is_weight else f"memory at {address}"  # scratch, workspace
 
+    def cells_in(self, begin: int, size: int) -> list[str]:
+        """Of an upload: memory is cleared before there are tensors in it."""
+        inside = [name for name, (at, bytes_) in self.cells.items() if at < begin + size and begin < at + bytes_]
+        return inside or [self.cell(begin)]
+
     def replayed(self, log: list[list[Any]]) -> Iterator[Work]:
         counts: dict[int, int] = defaultdict(int)
         known: dict[int, Clock] = defaultdict(dict)  # what a stream's next work is behind
         events: dict[int, Clock] = {}
         host: Clock = {}
         for call, first, *rest in log:
+            if call == "graph":
+                continue
             now = joined(known[first], {first: counts[first]})
             if call == "record":
                 events[rest[0]] = now
@@ -96,7 +103,7 @@ class Trace:
         if call == "copy":
             return {self.cell(rest[0]): "w", self.cell(rest[1]): "r"}
         if call in ("upload", "download"):
-            return {self.cell(rest[0]): "w" if call == "upload" else "r"}
+            return dict.fromkeys(self.cells_in(*rest), "w" if call == "upload" else "r")
         access = self.access[self.phase[rest[0]]]
         cells = {self.cell(address) for address in self.graphs[rest[0]]}
         return {cell: "w" if access.get(cell) == "w" or cell.startswith("memory") else "r" for cell in cells}

@@ -2,8 +2,9 @@
 
 The tests of tests/ops are collected here once more. Their `check_op` runs the op on the device instead and accepts what
 tests/kernels/check.py accepts in bf16: twice the error of the same formula in plain bf16 torch, on the rounded values,
-plus the case's atol; integers must be equal. Tests of what the CPU backend alone does (its errors, its bits with other
-threads) are left out. Shapes that a compiled kernel does not take are skipped, and say so.
+plus the case's atol; integers must be equal. The tests of ops that only copy, convert or decide compare for themselves
+what `run_op` gives them, on values that bf16 holds. Tests of what the CPU backend alone does (its errors, its bits with
+other threads) are left out. Shapes that a compiled kernel does not take are skipped, and say so.
 
 PENSTOCK_OPS_DEVICE=cpu checks these tests themselves, on the CPU backend in float32, where there is no device.
 """
@@ -27,14 +28,14 @@ from penstock.runtime.engine import Engine
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.plan import PlanBuilder
 from tests import helpers
-from tests.kernels.check import Tensors, check_kernel
+from tests.kernels.check import Tensors, _rounded, check_kernel
 
 DEVICE = os.environ.get("PENSTOCK_OPS_DEVICE", "cuda")
 DTYPE = torch.bfloat16 if DEVICE == "cuda" else torch.float32
-CPU_ONLY = {"run_op", "raises", "Engine"}  # what tests of the CPU backend alone use
-# Their tests call run_op. Streams against the CPU backend (test_stream.py) run them.
-NO_CASES = {"advance_frames", "frames_to_tensor", "motion_noise", "quantize_cache", "replicate_slots", "ring_queue",
-            "tensor_to_frames"}  # fmt: skip
+CPU_ONLY = {"raises", "Engine"}  # what tests of the CPU backend alone use
+# Whose tests compare what run_op gives them; elsewhere it is for the CPU backend.
+EXACT = {"advance_frames", "motion_noise", "replicate_slots", "ring_queue", "tensor_to_frames"}
+NO_CASES = {"quantize_cache"}  # tests/kernels has its cases, on a device too
 
 
 class EngineOp:
@@ -46,7 +47,9 @@ class EngineOp:
 
     def __call__(self, **arguments: Any) -> None:
         tensors = {role: value for role, value in arguments.items() if isinstance(value, torch.Tensor)}
-        attributes = {name: value for name, value in arguments.items() if name not in tensors}
+        self.launch(tensors, {name: value for name, value in arguments.items() if name not in tensors})
+
+    def launch(self, tensors: Tensors, attributes: Mapping[str, Any]) -> None:
         plan = PlanBuilder(self.__name__, {})
         roles: tuple[dict[str, Any], ...] = ({}, {}, {})
         for role, tensor in tensors.items():
@@ -97,11 +100,30 @@ def check_on_device(
                         **attributes)  # fmt: skip
 
 
+def run_on_device(
+    name: str,
+    inputs: helpers.Arrays,
+    outputs: Mapping[str, tuple[int, ...] | np.ndarray],
+    updates: helpers.Arrays | None = None,
+    threads: int = 1,
+    **attributes: int | float | str,
+) -> helpers.Arrays:
+    """Stands in for tests.helpers.run_op."""
+    poisoned = {role: helpers._poison(role, like) for role, like in outputs.items()}
+    updates = updates or {}
+    arrays = {**inputs, **poisoned, **updates}
+    tensors = {role: _rounded(name, role, values, DTYPE).clone() for role, values in arrays.items()}
+    EngineOp(name, poisoned, updates).launch(tensors, attributes)
+    results = {role: tensors[role] for role in (*poisoned, *updates)}
+    return {role: (v.float() if v.is_floating_point() else v).numpy() for role, v in results.items()}
+
+
 @pytest.fixture(autouse=True)
 def checked_on_the_device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules[request.function.__module__]
-    if hasattr(module, "check_op"):
-        monkeypatch.setattr(module, "check_op", check_on_device)
+    for name, stand_in in (("check_op", check_on_device), ("run_op", run_on_device)):
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, stand_in)
 
 
 def names_used(function: FunctionType, module: ModuleType) -> set[str]:
@@ -122,7 +144,7 @@ for _op in OPS:
     _module = importlib.import_module(f"tests.ops.test_{_op}")
     for _name, _test in [entry for entry in vars(_module).items() if entry[0].startswith("test_")]:
         _used = names_used(_test, _module)
-        if "check_op" in _used and not _used & CPU_ONLY:
+        if (_op in EXACT or ("check_op" in _used and "run_op" not in _used)) and not _used & CPU_ONLY:
             globals()[f"test_{_op}_{_name.removeprefix('test_')}"] = _test
             COVERED.add(_op)
 

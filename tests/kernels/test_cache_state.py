@@ -15,7 +15,7 @@ from tests.kernels.check import Tensors, every_dtype, poison, run_kernel, tensor
 from tests.ops.cache_data import draw, fill_frame
 from tests.ops.published_traces import TRACES, Trace
 from tests.ops.test_ring_advance import RINGS
-from tests.ops.test_ring_queue import STATE, Stream, StreamOfShortQueue, host_state
+from tests.ops.test_ring_queue import STATE, Stream, StreamOfShortQueue, check_refreshes, check_trace, host_state
 
 RING = {"first_frames": 2, "capacity": 6, "sinks": 3, "threshold": 0.2}
 
@@ -156,25 +156,13 @@ class KernelStreamOfShortQueue(KernelStream, StreamOfShortQueue):
 
 @pytest.mark.parametrize("name", ["T1", "T4", "T5", "T6, 3 passes", "T8"])
 def test_published_traces(rng: np.random.Generator, name: str) -> None:
-    trace = TRACES[name]
-    stream = KernelStream(rng, trace)
-    for call, expected in enumerate(trace.writes):
-        writes = []
-        for _ in range(trace.passes):
-            chunks = [max(call - slot, 0) for slot in range(trace.slots)]
-            stream.call([trace.first_frames + trace.frames * chunk for chunk in chunks])
-            writes += stream.state["ring_write"].tolist()
-        assert tuple(writes) == expected, f"call {call + 1}"
+    check_trace(KernelStream(rng, TRACES[name]))
 
 
 @pytest.mark.parametrize("ring", [Trace([], slots=2, threshold=0.2), Trace([], passes=2, threshold=0.6, capacity=9,
                                                                            sinks=5, first_frames=3)])  # fmt: skip
 def test_genuine_refreshes(rng: np.random.Generator, ring: Trace) -> None:
-    stream = KernelStream(rng, ring, queue=64, alike=(ring.threshold - 0.2, ring.threshold + 0.3))
-    positions = [*range(ring.first_frames, 9), *range(ring.capacity - 1, 9)]
-    for call in range(len(positions)):
-        for _ in range(ring.passes):
-            stream.call([positions[max(call - slot, 0)] for slot in range(ring.slots)])
+    check_refreshes(KernelStream(rng, ring, queue=64, alike=(ring.threshold - 0.2, ring.threshold + 0.3)), 9)
 
 
 def test_a_queue_that_would_grow_without_end(rng: np.random.Generator) -> None:

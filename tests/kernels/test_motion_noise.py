@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from penstock.kernels import reference_vae
 from penstock.kernels.motion_noise import motion_noise
 from penstock.runtime.schedule import sigma_of, sigma_table
 from tests.helpers import Arrays
 from tests.kernels.check import run_kernel, tensors_of
-from tests.ops.test_motion_noise import f32, level_of, moved, state_of, still
+from tests.ops.test_motion_noise import check_decimal, check_golden_sequence, check_precision, f32, level_of, state_of
 
 
 def run(frames: np.ndarray, state: Arrays, phase: str, **inputs: np.ndarray) -> Arrays:
@@ -34,30 +33,12 @@ def control(frames: np.ndarray, state: Arrays, phase: str, initial: float = 0.8)
 
 
 def test_the_golden_sequence(rng: np.random.Generator) -> None:
-    """Spec 9.3, with frames that give its dhat."""
-    frames = still(rng, 5)
-    state = control(frames, state_of(np.zeros_like(frames[:1])), "first")
-    levels, timesteps = [level_of(state)], [float(state["timestep"][0])]
-    for dhat in (0, 1, 1, 1, 1, 0.5, 0.5, 0, 0):
-        frames = moved(rng, frames[-1], dhat)
-        state = control(frames, {role: state[role] for role in ("previous", "level_bits")}, "next")
-        levels.append(level_of(state))
-        timesteps.append(float(state["timestep"][0]))
-    assert np.allclose(levels, [0.8, 0.8, 0.71, 0.701, 0.7001, 0.70001, 0.745001, 0.7495001, 0.79495001, 0.799495001],
-                       rtol=0, atol=1e-12)  # fmt: skip
-    assert timesteps == [700, 700, 610, 601, 600, 600, 645, 649, 694, 699]
+    check_golden_sequence(rng, control)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3), (4, 7, 5, 3), (3, 67, 44, 3)])
 def test_motion_in_the_published_precision(rng: np.random.Generator, shape: tuple[int, ...]) -> None:
-    """Random frames of random contrast: the running level agrees to the last bit."""
-    for contrast in (3, 30, 80, 256):
-        frames, previous = (rng.integers(0, contrast, (n, *shape[1:]), np.uint8) for n in (shape[0], 1))
-        before, initial = float(rng.uniform(0.5, 0.9)), round(float(rng.uniform(0.3, 1.0)), 2)
-        dhat = reference_vae.motion(torch.from_numpy(previous), torch.from_numpy(frames))
-        level, timestep = reference_vae.next_level(initial, before, dhat)
-        actual = control(frames, state_of(previous, before), "next", initial)
-        assert (level_of(actual), actual["timestep"][0]) == (level, timestep)
+    check_precision(rng, shape, control)
 
 
 def test_squares_are_whole_in_units_of_the_sums() -> None:
@@ -68,14 +49,7 @@ def test_squares_are_whole_in_units_of_the_sums() -> None:
 
 @pytest.mark.parametrize("initial", [0.1, 0.25, 0.55, 0.7, 0.8, 1.0])
 def test_the_initial_scale_is_a_decimal(rng: np.random.Generator, initial: float) -> None:
-    """As float32, 0.7 is below 0.7, and the floor of a thousand times it would be 699."""
-    frames = still(rng, 4)
-    first = control(frames, state_of(frames[:1]), "first", initial)
-    assert level_of(first) == initial and first["timestep"][0] == 700
-    for level in (initial, None):  # a stream that has not begun stands at the initial scale
-        actual = control(frames, state_of(frames[:1], level), "next", initial)
-        expected, timestep = reference_vae.next_level(initial, initial, 0.0)
-        assert level_of(actual) == expected and actual["timestep"][0] == max(timestep, 0)
+    check_decimal(rng, initial, control)
 
 
 def test_the_table_decides_ties_by_its_first_entry() -> None:

@@ -120,6 +120,18 @@ def test_decode_reads_what_encode_wrote(rng: np.random.Generator) -> None:
     assert np.array_equal(video, decode_stream(session, encode_stream(session, frames))[0])
 
 
+@pytest.mark.parametrize("step_frames", [2, 4])
+def test_steps_of_any_size_give_the_same_bits(rng: np.random.Generator, step_frames: int) -> None:
+    size = CoderSize(16, 24)
+    coder = draw(TINY, rng)
+    frames, latents = random_frames(rng, 17, size.picture), normal(rng, 5, TINY.z_dim, *size.latent_picture)
+    results = []
+    for plan in (wan_vae_plan(TINY, size, floats=True, step_frames=count) for count in (1, step_frames)):
+        session = coder.session(plan)
+        results.append([encode_stream(session, frames), *decode_stream(session, latents)])
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(*results, strict=True))
+
+
 @cache
 def full_size_plan() -> Plan:
     plan = wan_vae_plan(FULL_WIDTH, CoderSize(480, 832))

@@ -8,20 +8,17 @@ import torch
 
 from penstock.kernels import reference_vae
 from penstock.runtime.errors import PenstockError
-from tests.helpers import Arrays, assert_accurate, assert_same_bits, run_op
+from tests.helpers import Arrays, check_op, run_op
 
 
 def check_frames(inputs: Arrays, y_frames: int, value_range: str) -> np.ndarray:
+    def expected(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return reference_vae.frames_to_tensor(
+            **tensors, value_range=value_range, dtype=torch.float64, y_frames=y_frames
+        )
+
     outputs = {"y": (y_frames, *inputs["frames"].shape[1:])}
-    actual = run_op("frames_to_tensor", inputs, outputs, range=value_range)
-    assert_same_bits(run_op("frames_to_tensor", inputs, outputs, threads=2, range=value_range), actual, "for 2 threads")
-    tensors = {role: torch.from_numpy(values) for role, values in inputs.items()}
-    exact, plain = (
-        reference_vae.frames_to_tensor(**tensors, value_range=value_range, dtype=dtype, y_frames=y_frames)["y"]
-        for dtype in (torch.float64, torch.float32)
-    )
-    assert_accurate(actual["y"], exact, plain, 5e-7, "frames_to_tensor: y")
-    return actual["y"]
+    return check_op("frames_to_tensor", inputs, outputs, expected=expected, range=value_range)["y"]
 
 
 @pytest.mark.parametrize("value_range", ["signed", "unit"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from penstock.kernels import reference_vae
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.schedule import sigma_of, sigma_table
 from tests.helpers import Arrays, assert_same_bits, run_op
+
+Control = Callable[..., Arrays]  # control of this module, or a kernel's
 
 OUTPUTS = {"noise_scale": (1,), "timestep": (1,), "sigma": (1,)}
 
@@ -60,7 +63,7 @@ def moved(rng: np.random.Generator, last: np.ndarray, dhat: float) -> np.ndarray
     return frames
 
 
-def test_the_golden_sequence(rng: np.random.Generator) -> None:
+def check_golden_sequence(rng: np.random.Generator, control: Control) -> None:
     """Spec 9.3, with frames that give its dhat."""
     frames = still(rng, 5)
     state = control(frames, state_of(np.zeros_like(frames[:1])), "first")
@@ -76,8 +79,11 @@ def test_the_golden_sequence(rng: np.random.Generator) -> None:
     assert timesteps == [700, 700, 610, 601, 600, 600, 645, 649, 694, 699]
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (4, 7, 5, 3), (5, 33, 18, 3), (8, 64, 64, 3)])
-def test_motion_in_the_published_precision(rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+def test_the_golden_sequence(rng: np.random.Generator) -> None:
+    check_golden_sequence(rng, control)
+
+
+def check_precision(rng: np.random.Generator, shape: tuple[int, ...], control: Control) -> None:
     """Random frames of random contrast: the running level agrees to the last bit."""
     for contrast in (3, 30, 80, 256):
         frames, previous = (rng.integers(0, contrast, (n, *shape[1:]), np.uint8) for n in (shape[0], 1))
@@ -86,6 +92,11 @@ def test_motion_in_the_published_precision(rng: np.random.Generator, shape: tupl
         level, timestep = reference_vae.next_level(initial, before, dhat)
         actual = control(frames, state_of(previous, before), "next", initial)
         assert (level_of(actual), actual["timestep"][0]) == (level, timestep)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (4, 7, 5, 3), (5, 33, 18, 3), (8, 64, 64, 3)])
+def test_motion_in_the_published_precision(rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+    check_precision(rng, shape, control)
 
 
 def test_the_mean_of_torch(rng: np.random.Generator) -> None:
@@ -97,8 +108,7 @@ def test_the_mean_of_torch(rng: np.random.Generator) -> None:
     assert level_of(control(video[1:], state_of(video[:1], 0.75), "next")) == pytest.approx(level, abs=0.09 * 2**-7)
 
 
-@pytest.mark.parametrize("initial", [0.1, 0.25, 0.55, 0.7, 0.8, 1.0])
-def test_the_initial_scale_is_a_decimal(rng: np.random.Generator, initial: float) -> None:
+def check_decimal(rng: np.random.Generator, initial: float, control: Control) -> None:
     """As float32, 0.7 is below 0.7, and the floor of a thousand times it would be 699."""
     frames = still(rng, 4)
     first = control(frames, state_of(frames[:1]), "first", initial)
@@ -107,6 +117,11 @@ def test_the_initial_scale_is_a_decimal(rng: np.random.Generator, initial: float
         actual = control(frames, state_of(frames[:1], level), "next", initial)
         expected, timestep = reference_vae.next_level(initial, initial, 0.0)
         assert level_of(actual) == expected and actual["timestep"][0] == max(timestep, 0)
+
+
+@pytest.mark.parametrize("initial", [0.1, 0.25, 0.55, 0.7, 0.8, 1.0])
+def test_the_initial_scale_is_a_decimal(rng: np.random.Generator, initial: float) -> None:
+    check_decimal(rng, initial, control)
 
 
 def test_the_table_decides_ties_by_its_first_entry() -> None:

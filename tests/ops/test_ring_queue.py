@@ -10,7 +10,7 @@ import torch
 
 from penstock.kernels.reference_cache import PublishedRing, similarities
 from penstock.runtime.errors import PenstockError
-from tests.helpers import Arrays, assert_same_bits, i32, run_op
+from tests.helpers import Arrays, assert_same_bits, i32, in_bf16, run_op
 from tests.ops.cache_data import draw, fill_frame
 from tests.ops.published_traces import TRACES, Trace
 
@@ -78,6 +78,7 @@ class Stream:
             for slot in range(self.ring.slots):
                 for sink, cosine in enumerate(self.rng.choice(self.cosines(), self.filled(slot), replace=False)):
                     fill_frame(self.rng, data, slot, sink, cosine)
+            data = {role: in_bf16(values) for role, values in data.items()}
         writes = [ring.place(positions[slot], self.ring.frames, self.similarities(data, slot))
                   for slot, ring in enumerate(self.rings)]  # fmt: skip
         self.state = self.run("next", {**data, "frame_position": i32(*positions)}, self.state)
@@ -103,11 +104,9 @@ class Stream:
         return self.state["queue"][slot, : self.state["queue_size"][slot]].tolist()
 
 
-@pytest.mark.parametrize("name", TRACES)
-def test_published_traces(rng: np.random.Generator, name: str) -> None:
+def check_trace(stream: Stream) -> None:
     """No genuine refresh: the new frame is like every sink that holds something."""
-    trace = TRACES[name]
-    stream = Stream(rng, trace)
+    trace = stream.ring
     for call, expected in enumerate(trace.writes):
         writes = []
         for _ in range(trace.passes):
@@ -119,6 +118,20 @@ def test_published_traces(rng: np.random.Generator, name: str) -> None:
             assert tuple(stream.queue_of(0)) == trace.queues[call], f"call {call + 1}"
         if call < len(trace.lengths):
             assert tuple(stream.state["ring_length"].tolist()) == trace.lengths[call], f"call {call + 1}"
+
+
+def check_refreshes(stream: Stream, end: int) -> None:
+    """Up to a position, and again behind a refresh of the positions."""
+    ring = stream.ring
+    positions = [*range(ring.first_frames, end), *range(ring.capacity - 1, end)]
+    for call in range(len(positions)):
+        for _ in range(ring.passes):
+            stream.call([positions[max(call - slot, 0)] for slot in range(ring.slots)])
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_published_traces(rng: np.random.Generator, name: str) -> None:
+    check_trace(Stream(rng, TRACES[name]))
 
 
 @pytest.mark.parametrize(
@@ -133,11 +146,7 @@ def test_published_traces(rng: np.random.Generator, name: str) -> None:
 )
 def test_genuine_refreshes(rng: np.random.Generator, ring: Trace) -> None:
     """Sinks above and below the threshold as it comes, over a refresh of the positions, to the published state."""
-    stream = Stream(rng, ring, queue=64, alike=(ring.threshold - 0.2, min(ring.threshold + 0.6, 0.99)))
-    positions = [*range(ring.first_frames, 14), *range(ring.capacity - 1, 14)]
-    for call in range(len(positions)):
-        for _ in range(ring.passes):
-            stream.call([positions[max(call - slot, 0)] for slot in range(ring.slots)])
+    check_refreshes(Stream(rng, ring, queue=64, alike=(ring.threshold - 0.2, min(ring.threshold + 0.6, 0.99))), 14)
 
 
 class StreamOfShortQueue(Stream):

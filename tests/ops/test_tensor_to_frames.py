@@ -8,7 +8,7 @@ import torch
 
 from penstock.kernels import reference_vae
 from penstock.runtime.errors import PenstockError
-from tests.helpers import Arrays, assert_same_bits, normal, run_op
+from tests.helpers import Arrays, assert_same_bits, in_bf16, normal, run_op
 
 RANGES = ["signed", "unit"]
 
@@ -24,7 +24,7 @@ def convert(inputs: Arrays, shape: tuple[int, ...], value_range: str, skip: int 
 @pytest.mark.parametrize("value_range", RANGES)
 def test_rounding_and_clamping(rng: np.random.Generator, value_range: str) -> None:
     """The nearest integer; where the value is so near a tie that float32 decides, one of the two."""
-    x = normal(rng, 3, 9, 11, 3) * np.float32(0.7)
+    x = in_bf16(normal(rng, 3, 9, 11, 3) * np.float32(0.7))
     exact = reference_vae.tensor_to_frames(torch.from_numpy(x).double(), 3, 0, value_range).numpy()
     frames = convert({"x": x}, x.shape, value_range)
     assert np.abs(frames - exact).max() <= 0.5 + 1e-4
@@ -50,7 +50,7 @@ def test_ties_go_to_even_and_nan_to_zero() -> None:
 def test_frames_are_skipped_on_a_ring_that_wraps(rng: np.random.Generator) -> None:
     x = np.full((6, 3, 5, 3), np.nan, np.float32)
     for frame in range(13, 18):
-        x[frame % 6] = normal(rng, 3, 5, 3)
+        x[frame % 6] = in_bf16(normal(rng, 3, 5, 3))
     counter = np.array([13])
     frames = convert({"x": x, "x_frame": counter}, (2, 3, 5, 3), "unit", skip=3)
     exact = reference_vae.tensor_to_frames(torch.from_numpy(x).double(), 5, 3, "unit", torch.from_numpy(counter))

@@ -18,9 +18,9 @@ namespace penstock::cuda {
 // be read or written costs one line of the log. Products that have an algorithm keep it. Without a directory there is
 // nothing to do, unless PENSTOCK_IMPL=gemm=measured asks for a choice that lasts as long as the process.
 //
-// Of the ops only shapes, weights and biases are read; results go to memory of its own. Measures for kTuningSeconds at
-// most; products for which no time or memory is left keep cuBLASLt's first guess, also in the file. The device must not
-// be in capture; sessions on it can go on between two algorithms.
+// Of the ops only shapes, weights and biases are read; results go to memory of its own. After kTuningSeconds no
+// algorithm is measured any more; products for which no time or memory is left keep cuBLASLt's first guess, also in the
+// file. The device must not be in capture; sessions on it can go on between two algorithms.
 constexpr double kTuningSeconds = 2.0;
 void tune_products(DeviceState& device, const std::vector<BoundOp>& ops, const std::string& directory, const Log& log);
 

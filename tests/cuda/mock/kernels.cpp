@@ -81,11 +81,15 @@ MOCK int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsi
   for (const int i : tensor_maps_of(symbol))
     if (static_cast<uint64_t*>(parameters[i])[15] != kEncoded) return problem("a parameter that is no tensor map");
   ++state().recordings[stream].launches;
+  std::string text = "[\"kernel\", \"" + symbol + "\"";
+  for (const unsigned size : {x, y, z, threads}) text += ", " + std::to_string(size);
   for (void** parameter = parameters; *parameter; ++parameter) {
     unsigned long long value;
     std::memcpy(&value, *parameter, sizeof value);
     uses(stream, value);
+    text += ", " + std::to_string(value);
   }
+  state().log += text + "]\n";
   ++state().counts["launch " + symbol];
   return needs_context("cuLaunchKernel");
 }
