@@ -47,4 +47,4 @@ def ndhwc(x, weight, frames, stride, upsample, time_stride, interleave, activati
     return lambda: run(clip)
 
 
-BENCHMARK = OpBenchmark("causal_conv3d", "coder", {"eager": eager, "ndhwc": ndhwc})
+BENCHMARK = OpBenchmark("causal_conv3d", "coder", {"eager": eager, "ndhwc": ndhwc}, has_cuda_form=True)
