@@ -5,10 +5,14 @@ feature cache falls out of the rings: before the first frames they hold zeros, t
 to the first pass: down3d only remembers its frame, without its time convolution, and up3d does neither.
 
 Exact savings taken: the encoder computes only the rows of its last convolution that are the mean; the decoder's doubled
-pictures are never made, and their 3x3 convolutions are 2x2 ones over the pictures before doubling.
+pictures are never made, and their 3x3 convolutions are 2x2 ones over the pictures before doubling; norm and SiLU are
+part of the convolution in front of them, which does not write what nothing else reads.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,11 +21,28 @@ from ..errors import PenstockError
 from ..pack import Constant
 from ..plan import Plan, PlanBuilder, Tensor
 from ..vae_spec import FRAMES_PER_LATENT, Layer, WanVaeSpec, wan_vae_decoder, wan_vae_encoder
-from .frame_network import Clip, CoderSize, FrameNetwork, Pass, check_frames, coder_plan, frame_slice
+from .frame_network import Clip, CoderSize, FrameNetwork, Norm, Pass, check_frames, coder_plan, frame_slice, scaled
 
 _CUBE, _SQUARE, _TIME, _POINT = (3, 3, 3), (1, 3, 3), (3, 1, 1), (1, 1, 1)
 _HALO = 2  # earlier frames that a kernel of 3 frames reads
 _DOWN_HALO = 1  # the same with a stride of 2 frames
+
+
+class NextNorm(NamedTuple):
+    """The norm that the layer behind begins with: its key, and whether anything else reads what goes into it."""
+
+    key: str
+    keep: bool
+
+
+def _norm_in(layer: Layer) -> NextNorm | None:
+    """Attention begins with a norm without an activation, and in scratch; it does that itself."""
+    return NextNorm(f"{layer.key}.residual.0", True) if layer.kind == "residual" else None
+
+
+def fits_one_tile(channels: int) -> bool:
+    """Whether the kernels of causal_conv3d have so many channels of a pixel in one tile, and so can normalise it."""
+    return channels <= 128 or channels == 192
 
 
 class WanVae:
@@ -86,10 +107,12 @@ class WanVae:
         x = run.network.ring("encoder.conv1", FRAMES_PER_LATENT, frames.shape[1:3], 3, _HALO)
         roles = {"frames": frames, "y_frame": x.counter}
         self.plan.op("frames_to_tensor", roles, {"y": x.tensor}, range="signed")
-        x = run.conv("encoder.conv1", x, spec.base_dim, _CUBE)
-        for layer in wan_vae_encoder(spec):
-            x = self._layer(run, layer, x, None)
-        x = self._norm(run, "encoder.head.0", x)
+        layers = wan_vae_encoder(spec)
+        x = self._conv(run, "encoder.conv1", x, spec.base_dim, _CUBE, _norm_in(layers[0]))
+        for layer, following in zip(layers, [*layers[1:], None], strict=True):
+            x = self._layer(
+                run, layer, x, None, _norm_in(following) if following else NextNorm("encoder.head.0", False)
+            )
         x = run.conv("encoder.head.2", x, 2 * z, _CUBE)
         mean = run.conv("conv1", x, z, _POINT, rows=z)
         normalize = self.statistics if self.latent_norm == "normalized" else {}
@@ -102,14 +125,15 @@ class WanVae:
         x = run.scratch("latents", 1, picture, z)
         self.plan.op("latents_to_tensor", {"latents": latents, **self.statistics}, {"y": x.tensor}, clamp="none")
         x = run.conv("conv2", x, z, _POINT, into=run.network.ring("decoder.conv1", 1, picture, z, _HALO))
-        x = run.conv("decoder.conv1", x, spec.widths[-1], _CUBE)
         layers = wan_vae_decoder(spec)
+        x = self._conv(run, "decoder.conv1", x, spec.widths[-1], _CUBE, _norm_in(layers[0]))
         for layer, following in zip(layers, [*layers[1:], None], strict=True):
             into = None
             if following and following.kind == "up3d" and not run.single:
                 into = run.network.ring(following.key, x.rate, x.picture, following.inputs, _HALO)
-            x = self._layer(run, layer, x, into)
-        x = self._norm(run, "decoder.head.0", x)
+            x = self._layer(
+                run, layer, x, into, _norm_in(following) if following else NextNorm("decoder.head.0", False)
+            )
         x = run.conv("decoder.head.2", x, 3, _CUBE, into=decoded)
         self.plan.op("tensor_to_frames", {"x": x.tensor}, {"frames": video}, frames=run.frames(x), skip=0,
                      range="signed")  # fmt: skip
@@ -117,41 +141,53 @@ class WanVae:
 
     # ---- layers -------------------------------------------------------------------------------------------------
 
-    def _layer(self, run: Pass, layer: Layer, x: Clip, into: Clip | None) -> Clip:
-        """One layer's output, in ``into`` if it is given: a residual block can write into the next layer's ring."""
+    def _layer(self, run: Pass, layer: Layer, x: Clip, into: Clip | None, norm: NextNorm | None) -> Clip:
+        """One layer's output with the norm behind it, in ``into`` if it is given: a residual block can write into the
+        next layer's ring."""
         if layer.kind == "residual":
-            return self._residual(run, layer, x, into)
+            return self._residual(run, layer, x, into, norm)
         if layer.kind == "attention":
-            return self._attention(run, layer, x)
+            return self._attention(run, layer, x, norm)
         if layer.kind.startswith("up"):
-            return self._up(run, layer, x)
-        return self._down(run, layer, x)
+            return self._up(run, layer, x, norm)
+        return self._down(run, layer, x, norm)
 
-    def _norm(self, run: Pass, key: str, x: Clip, plain: bool = False) -> Clip:
-        """RMS norm and SiLU into the ring of the convolution behind it; ``plain``: the norm alone, into scratch."""
-        if plain:
-            y = run.scratch(key, x.rate, x.picture, x.channels)
-        else:
-            y = run.network.ring(key, x.rate, x.picture, x.channels, _HALO)
+    def _conv(self, run: Pass, key: str, x: Clip, outputs: int, kernel: tuple[int, int, int], norm: NextNorm | None,
+              stride: int = 1, upsample: int = 1, **options: Any) -> Clip:  # fmt: skip
+        """Pass.conv and the norm behind it, as one op where the kernels can."""
+        options |= {"stride": stride, "upsample": upsample}
+        if norm is None or not fits_one_tile(outputs):
+            return self._with_norm(run, run.conv(key, x, outputs, kernel, **options), norm)
+        rate = x.rate // options.get("time_stride", 1)
+        y = run.network.ring(norm.key, rate, scaled(x.picture, stride, upsample), outputs, _HALO)
+        gamma = run.network.packed(f"{norm.key}.gamma", (outputs,))
+        return run.conv(key, x, outputs, kernel, norm=Norm(gamma, y, norm.keep), **options)
+
+    def _with_norm(self, run: Pass, x: Clip, norm: NextNorm | None) -> Clip:
+        """x with its norm as Clip.normed, or the norm alone if nothing else is needed."""
+        if norm is None:
+            return x
+        normed = run.network.ring(norm.key, x.rate, x.picture, x.channels, _HALO)
+        self._norm(run, norm.key, x, normed, "silu")
+        return replace(x, normed=normed) if norm.keep else normed
+
+    def _norm(self, run: Pass, key: str, x: Clip, y: Clip, activation: str) -> None:
         gamma = run.network.packed(f"{key}.gamma", (x.channels,))
         roles = {"x": x.tensor, "x_frame": x.counter, "gamma": gamma, "y_frame": y.counter}
-        activation = "none" if plain else "silu"
         self.plan.op("rms_silu", roles, {"y": y.tensor}, frames=run.frames(x), activation=activation)
-        return y
 
-    def _residual(self, run: Pass, layer: Layer, x: Clip, into: Clip | None) -> Clip:
+    def _residual(self, run: Pass, layer: Layer, x: Clip, into: Clip | None, norm: NextNorm | None) -> Clip:
         key, width = layer.key, layer.outputs
-        y = self._norm(run, f"{key}.residual.0", x)
-        y = run.conv(f"{key}.residual.2", y, width, _CUBE)
-        y = self._norm(run, f"{key}.residual.3", y)
+        y = self._conv(run, f"{key}.residual.2", x.normed, width, _CUBE, NextNorm(f"{key}.residual.3", False))
         shortcut = x if layer.inputs == width else run.conv(f"{key}.shortcut", x, width, _POINT)
-        return run.conv(f"{key}.residual.6", y, width, _CUBE, into=into, residual=shortcut)
+        return self._conv(run, f"{key}.residual.6", y, width, _CUBE, norm, into=into, residual=shortcut)
 
-    def _attention(self, run: Pass, layer: Layer, x: Clip) -> Clip:
+    def _attention(self, run: Pass, layer: Layer, x: Clip, norm: NextNorm | None) -> Clip:
         """Softmax attention inside every frame, with one head."""
         plan, key, width = self.plan, layer.key, layer.inputs
         tokens = run.frames(x) * x.picture[0] * x.picture[1]
-        normed = self._norm(run, f"{key}.norm", x, plain=True)
+        normed = run.scratch(f"{key}.norm", x.rate, x.picture, width)
+        self._norm(run, f"{key}.norm", x, normed, "none")
         qkv = plan.scratch(f"{run.name}.{key}.to_qkv", (tokens, 3 * width))
         roles = {"x": plan.view(normed.tensor, (tokens, width)),
                  "weight": run.network.packed(f"{key}.to_qkv.weight", (3 * width, width)),
@@ -160,23 +196,20 @@ class WanVae:
         attended = run.scratch(f"{key}.attended", x.rate, x.picture, width)
         out = plan.view(attended.tensor, (tokens, width))
         plan.op("spatial_attention", {"qkv": qkv}, {"out": out}, frames=run.frames(x))
-        return run.conv(f"{key}.proj", attended, width, _POINT, residual=x)
+        return self._conv(run, f"{key}.proj", attended, width, _POINT, norm, residual=x)
 
-    def _down(self, run: Pass, layer: Layer, x: Clip) -> Clip:
+    def _down(self, run: Pass, layer: Layer, x: Clip, norm: NextNorm | None) -> Clip:
         """Half the picture; down3d then joins its frames by two, with the last one of the pass before."""
         key, width = layer.key, layer.outputs
-        halved = None
-        if layer.kind == "down3d":
-            picture = x.picture[0] // 2, x.picture[1] // 2
-            halved = run.network.ring(key, x.rate, picture, width, _DOWN_HALO)
-        x = run.conv(f"{key}.resample.1", x, width, _SQUARE, into=halved, stride=2)
         if layer.kind == "down2d":
-            return x
+            return self._conv(run, f"{key}.resample.1", x, width, _SQUARE, norm, stride=2)
+        halved = run.network.ring(key, x.rate, scaled(x.picture, 2, 1), width, _DOWN_HALO)
+        x = run.conv(f"{key}.resample.1", x, width, _SQUARE, into=halved, stride=2)
         if run.single:
-            return Clip(x.tensor, x.rate // 2, x.counter)
-        return run.conv(f"{key}.time_conv", x, width, _TIME, time_stride=2)
+            return self._with_norm(run, Clip(x.tensor, x.rate // 2, x.counter), norm)
+        return self._conv(run, f"{key}.time_conv", x, width, _TIME, norm, time_stride=2)
 
-    def _up(self, run: Pass, layer: Layer, x: Clip) -> Clip:
+    def _up(self, run: Pass, layer: Layer, x: Clip, norm: NextNorm | None) -> Clip:
         """Double the picture; up3d makes two of every frame before that."""
         key = layer.key
         if layer.kind == "up3d":
@@ -184,7 +217,7 @@ class WanVae:
                 x = Clip(x.tensor, 2 * x.rate, x.counter)
             else:
                 x = run.conv(f"{key}.time_conv", x, layer.inputs, _TIME, interleave=2)
-        return run.conv(f"{key}.resample.1", x, layer.outputs, _SQUARE, upsample=2)
+        return self._conv(run, f"{key}.resample.1", x, layer.outputs, _SQUARE, norm, upsample=2)
 
 
 def wan_vae_plan(spec: WanVaeSpec, size: CoderSize, latent_norm: str = "raw", floats: bool = False) -> Plan:
