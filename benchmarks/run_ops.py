@@ -158,7 +158,7 @@ def first_output(call: Call) -> str:
 
 _UNSAID = {"stride": 1, "upsample": 1, "time_stride": 1, "interleave": 1, "activation": "none", "clamp": "none"}
 _SAID = (*_UNSAID, "norm", "range", "advance", "phase", "count", "skip")
-_OPTIONAL = ("residual", "gate", "x_frame", "y_frame", "mean", "noise")
+_OPTIONAL = ("residual", "gate", "x_frame", "y_frame", "raw", "mean", "noise")
 
 
 def label(call: Call) -> str:
