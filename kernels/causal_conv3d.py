@@ -25,6 +25,8 @@ weight. The compiled forms want channels in multiples of 16, but for up to 16 ou
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import triton
 import triton.language as tl
 
@@ -242,6 +244,33 @@ def _variant(inputs: int, outputs: int) -> Variant:
     if constants["BLOCK_N"] > 16 and not constants["GATHER"]:
         divisible += ("outputs",)
     return Variant(causal_conv3d_kernel, types, constants, divisible, warps, stages, needs=("HGMMA",))
+
+
+class HopperTile(NamedTuple):
+    """A tile of causal_conv3d_sm90: output channels, taps that share their pixels, and a box of pixels."""
+
+    columns: int
+    taps: int
+    box: tuple[int, int]
+
+    def boxes(self, picture: tuple[int, int]) -> int:
+        """How many boxes cover a picture."""
+        return triton.cdiv(picture[0], self.box[0]) * triton.cdiv(picture[1], self.box[1])
+
+
+def hopper_tile(inputs: int, outputs: int, kernel_height: int, stride: int,
+                picture: tuple[int, int]) -> HopperTile | None:  # fmt: skip
+    """The rules of csrc/ops/causal_conv3d/tile.h, with their reasons; None for a layer that Triton does.
+
+    picture: height and width in positions, which are pixels of y, of a doubled picture before doubling.
+    """
+    columns = next((n for n in (192, 96, 64) if outputs % n == 0), 0)
+    if inputs % 32 or not columns:
+        return None
+    pixels = 192 * 192 // columns
+    taps = kernel_height if stride == 1 and kernel_height in (2, 3) else 1
+    forms = [HopperTile(columns, taps, (pixels // width, width)) for width in (8, 16)]
+    return min(forms, key=lambda form: form.boxes(picture))
 
 
 def _hopper_variant(columns: int, taps: int) -> CudaVariant:

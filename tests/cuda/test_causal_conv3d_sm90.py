@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from penstock.kernels import reference_vae
-from penstock.kernels.causal_conv3d import ACTIVATIONS
+from penstock.kernels.causal_conv3d import ACTIVATIONS, hopper_tile
 from tests.helpers import Arrays, assert_accurate, normal
 from tests.ops.test_causal_conv3d import LAYERS as EVERY_LAYER
 from tests.ops.test_causal_conv3d import Layer, counter_of, normal_weight, ring_of
@@ -160,6 +160,17 @@ def test_form(convolution: ctypes.CDLL, outputs: int, kernel_height: int, stride
     """Columns, taps that share their pixels, width of a box and pixels of a tile, by the rules of tile.h."""
     layer = ConvLayer(1, *picture, 32, outputs, 1, kernel_height, 3, stride, 1, 1, 1)
     assert form_of(convolution, layer) == expected
+
+
+def test_form_is_what_python_says(rng: np.random.Generator, convolution: ctypes.CDLL) -> None:
+    """hopper_tile, which docs/performance.md is made with."""
+    for _ in range(300):
+        outputs, kernel_height, stride = (int(rng.choice(sizes)) for sizes in ((64, 96, 128, 192, 288, 384),
+                                                                               (1, 2, 3, 5), (1, 2)))  # fmt: skip
+        picture = tuple(int(side) for side in rng.integers(1, 500, 2))
+        layer = ConvLayer(1, *picture, 32, outputs, 1, kernel_height, 3, stride, 1, 1, 1)
+        tile = hopper_tile(32, outputs, kernel_height, stride, picture)
+        assert form_of(convolution, layer) == [tile.columns, tile.taps, tile.box[1], tile.box[0] * tile.box[1]]
 
 
 def rounded(inputs: Arrays) -> dict[str, torch.Tensor]:
