@@ -146,6 +146,16 @@ def rolling_attention(call: Call) -> Cost:
 
 
 @_cost
+def rolling_attention_fp8(call: Call) -> Cost:
+    """Its products count half: the peak is that of the compute dtype, and 8-bit floats have twice the rate."""
+    slots, capacity, heads, head_dim = call.shapes["k_mean"]
+    frames = capacity if call.cache_frames is None else call.cache_frames
+    tokens = frames * call.number("frame_tokens")
+    flops = 4.0 * call.size("q") * tokens
+    return Cost(flops, call.nbytes("q", "out") + 2 * slots * tokens * heads * head_dim, flops / 2)
+
+
+@_cost
 def cross_attention(call: Call) -> Cost:
     rows, heads, head_dim = call.shapes["k_text"]
     read = rows if call.prompt_rows is None else min(call.prompt_rows + 1, rows)  # one row stands for the padding
@@ -226,6 +236,14 @@ def advance_frames(call: Call) -> Cost:
 @_cost
 def cache_write(call: Call) -> Cost:
     return Cost(0, 2 * call.nbytes("k", "v"))
+
+
+@_cost
+def quantize_cache(call: Call) -> Cost:
+    """What nearly every chunk costs, as with rebase_keys."""
+    slots, _, heads, head_dim = call.shapes["k_mean"]
+    elements = slots * call.number("frames") * call.number("frame_tokens") * heads * head_dim
+    return Cost(6.0 * elements, elements * (3 * call.item("k_cache") + 2))
 
 
 @_cost

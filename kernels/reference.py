@@ -167,6 +167,55 @@ def rolling_attention(q: Tensor, k_cache: Tensor, v_cache: Tensor, ring_length: 
     return {"out": torch.cat(outs)}
 
 
+def rolling_attention_fp8(
+    q: Tensor, k_codes: Tensor, v_codes: Tensor, k_mean: Tensor, k_scale: Tensor, v_scale: Tensor, ring_length: Tensor,
+    frame_tokens: int,
+) -> Outputs:  # fmt: skip
+    """rolling_attention over the decoded cache: codes u8 [S, K, H, 128*B, D] and [S, K, H, D, 128*B], means and scales.
+
+    In float64 queries and weights are as they are, which is what the op comes close to; in less they are rounded to
+    e4m3 as the op rounds them, the weights relative to the largest of all.
+    """
+    slots, _, heads, head_dim = k_mean.shape
+    outs = []
+    for slot, rows in enumerate(q.reshape(slots, -1, heads, head_dim)):
+        valid = slice(int(ring_length[slot]))
+        k = decode(k_codes[slot, valid], k_scale[slot, valid, :, :, None, None], q.dtype)
+        v = decode(v_codes[slot, valid].transpose(2, 3), v_scale[slot, valid, :, :, None, None], q.dtype)
+        keys, values = (part[:, :, :frame_tokens].transpose(0, 1) for part in (k, v))  # [H, frames, T, D]
+        outs.append(_attend_in_frames(rows.transpose(0, 1), keys, values, k_mean[slot, valid].transpose(0, 1)))
+    return {"out": torch.cat(outs)}
+
+
+def _attend_in_frames(q: Tensor, keys: Tensor, values: Tensor, mean: Tensor) -> Tensor:
+    """q [H, N, D]; keys without their means, values [H, frames, T, D]; mean [H, frames, D] -> [N, d]."""
+    rounds = q.dtype != torch.float64
+    bias = (q @ mean.to(q.dtype).transpose(1, 2))[..., None]
+    codes = round_to_e4m3(q, scale_to_e4m3(q.abs().amax(2, keepdim=True))) if rounds else q
+    scores = ((codes[:, None] @ keys.transpose(2, 3)).transpose(1, 2) + bias).flatten(2) / q.shape[-1] ** 0.5
+    weights = torch.exp(scores - scores.amax(2, keepdim=True))
+    total = weights.sum(2, keepdim=True)
+    if rounds:
+        weights = round_to_e4m3(weights, torch.tensor(1 / 256))
+    return ((weights @ values.flatten(1, 2)) / total).transpose(0, 1).flatten(1)
+
+
+def decode(codes: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """codes u8 [..., 128*B, D] times scale [..., B, 1, 1], as [..., 128*B, D]."""
+    values = codes.contiguous().view(torch.float8_e4m3fn).to(dtype).unflatten(-2, (-1, 128))
+    return (values * scale.to(dtype)).flatten(-3, -2)
+
+
+def scale_to_e4m3(largest: Tensor) -> Tensor:
+    """The smallest power of two, from 2^-100 on, with which ``largest`` is at most 448 times as large."""
+    return torch.exp2(torch.ceil(torch.log2(largest.double() / 448)).clamp(min=-100)).to(largest.dtype)
+
+
+def round_to_e4m3(x: Tensor, scale: Tensor) -> Tensor:
+    """x to the nearest multiple of ``scale`` by a float of e4m3."""
+    return (x / scale).float().to(torch.float8_e4m3fn).to(x.dtype) * scale
+
+
 def cross_attention(q: Tensor, k_text: Tensor, v_text: Tensor, prompt_length: Tensor) -> Outputs:
     """q [M, d] over all rows of k_text, v_text [T, H, D] -> out [M, d] (spec 4.3 d).
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .reference import Outputs
+from .reference import Outputs, scale_to_e4m3
 
 
 def ring_advance(
@@ -105,6 +105,38 @@ def cache_write(
         tokens = slice(write * frame_tokens, (write + frames) * frame_tokens)
         caches["k_cache"][slot, tokens], caches["v_cache"][slot, tokens] = k[slot], v[slot]
     return caches
+
+
+def quantize_cache(
+    k_cache: Tensor, v_cache: Tensor, ring_write: Tensor, ring_length: Tensor, rebase: Tensor, k_codes: Tensor,
+    v_codes: Tensor, k_mean: Tensor, k_scale: Tensor, v_scale: Tensor, frames: int, frame_tokens: int,
+    smooth: bool = True,
+) -> Outputs:  # fmt: skip
+    """The codes, means and scales with those of the frames that changed; smooth False leaves the means at 0."""
+    results = {"k_codes": k_codes.clone(), "v_codes": v_codes.clone(), "k_mean": k_mean.clone(),
+               "k_scale": k_scale.clone(), "v_scale": v_scale.clone()}  # fmt: skip
+    for slot, write in enumerate(ring_write.tolist()):
+        changed = set(range(write, write + frames))
+        if rebase[slot]:
+            changed |= set(range(int(ring_length[slot])))
+        for frame in changed:
+            tokens = slice(frame * frame_tokens, (frame + 1) * frame_tokens)
+            keys, values = (cache[slot, tokens].transpose(0, 1) for cache in (k_cache, v_cache))  # [H, T, D]
+            mean = keys.mean(1) if smooth else torch.zeros_like(keys[:, 0])
+            results["k_mean"][slot, frame] = mean
+            for role, part in (("k", keys - mean[:, None]), ("v", values)):
+                codes, scale = encode(part)
+                results[f"{role}_codes"][slot, frame] = codes if role == "k" else codes.transpose(1, 2)
+                results[f"{role}_scale"][slot, frame] = scale
+    return results
+
+
+def encode(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x [H, T, D] as codes u8 [H, 128*B, D], 0 beyond T, and scales [H, B]."""
+    blocks = torch.nn.functional.pad(x, (0, 0, 0, -x.shape[1] % 128)).unflatten(1, (-1, 128))
+    scale = scale_to_e4m3(blocks.abs().amax((2, 3)))
+    codes = (blocks / scale[..., None, None]).float().to(torch.float8_e4m3fn).view(torch.uint8)
+    return codes.flatten(1, 2), scale
 
 
 def similarities(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, sinks: int) -> Tensor:

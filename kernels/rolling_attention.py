@@ -143,22 +143,27 @@ def rolling_attention(q, k_cache, v_cache, ring_length, out, frame_tokens, block
     )
 
 
-def _variants(block_n: int, **options) -> tuple[Variant, Variant]:
-    constants = {"HEAD_DIM": 128, "BLOCK_M": 128, "BLOCK_N": block_n}
-    parts = ("partial", "partial_stats", "out")
-    needs = options.pop("needs", ())
-    return (
-        Variant(rolling_attention_kernel, TYPES, constants, ("q", "k_cache", "v_cache", *parts), warps=8, stages=2,
-                needs=needs, **options),
-        Variant(merge_attention_kernel, MERGE_TYPES, {**constants, "ROWS": MERGE_ROWS}, parts, **options),
-    )  # fmt: skip
+def merge_variant(block_n: int, **options) -> Variant:
+    """merge_attention for tiles of 128 queries and ``block_n`` keys."""
+    constants = {"HEAD_DIM": 128, "BLOCK_M": 128, "BLOCK_N": block_n, "ROWS": MERGE_ROWS}
+    return Variant(merge_attention_kernel, MERGE_TYPES, constants, ("partial", "partial_stats", "out"), **options)
 
+
+def _variant(block_n: int, **options) -> Variant:
+    constants = {"HEAD_DIM": 128, "BLOCK_M": 128, "BLOCK_N": block_n}
+    divisible = ("q", "k_cache", "v_cache", "partial", "partial_stats", "out")
+    return Variant(rolling_attention_kernel, TYPES, constants, divisible, warps=8, stages=2, **options)
+
+
+_OTHERS = ("80", "89", "100a", "120a")
 
 # Two stages of 128 keys and values take 160 KiB of shared memory; sm_89 and sm_120 have 99, and on sm_80 and sm_100
 # registers would spill.
 VARIANTS = (
-    *_variants(128, needs=("HGMMA",), architectures=("90a",)),
-    *_variants(64, architectures=("80", "89", "100a", "120a")),
+    _variant(128, needs=("HGMMA",), architectures=("90a",)),
+    merge_variant(128, architectures=("90a",)),
+    _variant(64, architectures=_OTHERS),
+    merge_variant(64, architectures=_OTHERS),
     # The same for Hopper, with its partial results merged by the kernel above.
     CudaVariant(
         "rolling_attention_sm90",

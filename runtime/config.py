@@ -19,6 +19,7 @@ CODERS = ("wan", "taehv")
 DECODERS = (*CODERS, "none")
 LATENT_NORMS = ("raw", "normalized")
 SCHEDULES = ("latency", "throughput")  # of an engine, not of a plan
+PRECISIONS = ("fp8_attention",)  # parts of the model that may be computed in fewer bits
 _LOWEST_CONTROLLED_NOISE = 0.1  # the controller takes up to 0.1 off the noise scale
 _CHOICES = {"mode": MODES, "history": HISTORIES, "source": SOURCES, "encoder": CODERS, "decoder": DECODERS,
             "latent_norm": LATENT_NORMS, "cache_policy": CACHE_POLICIES}  # fmt: skip
@@ -45,7 +46,9 @@ class Config:
     latent_norm: whether encoded latents are the ``raw`` mean of the Wan VAE, as published, or ``normalized``.
     noise_scale: share of noise in the input; with noise_controller the motion of the frames takes up to 0.1 off it and
     the first timestep follows (spec 2.7). clean_context: one more pass at timestep 0, whose keys and values stay in the
-    cache, as checkpoints of CausVid and Self-Forcing need it.
+    cache, as checkpoints of CausVid and Self-Forcing need it. precision: which parts are computed in fewer bits than
+    the others, none by default; names, or one text with commas. ``fp8_attention``: attention over the rolling cache
+    with 8-bit floats, on GPUs of compute capability 8.9 and later; the CPU backend rounds as they do.
     """
 
     height: int = 480
@@ -68,10 +71,12 @@ class Config:
     noise_scale: float = 0.8
     noise_controller: bool = True
     clean_context: bool = False
+    precision: tuple[str, ...] = ()
     schedule: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self._check_types()
+        object.__setattr__(self, "precision", _parse_precision(self.precision))
         unit = VAE_STRIDE * PATCH
         for name in ("height", "width"):
             value = getattr(self, name)
@@ -92,7 +97,7 @@ class Config:
 
     def _check_types(self) -> None:
         for entry in fields(self):
-            if entry.name in ("schedule", "timesteps"):
+            if entry.name in ("schedule", "timesteps", "precision"):
                 continue
             value = getattr(self, entry.name)
             good = is_number(value) if entry.type == "float" else type(value).__name__ == entry.type
@@ -181,6 +186,11 @@ class Config:
         return self.sink_threshold > -1.0 and self.sink_frames > 0 and self.chunk_latents == 1
 
     @property
+    def fp8_attention(self) -> bool:
+        """Whether attention over the rolling cache is computed with 8-bit floats."""
+        return "fp8_attention" in self.precision
+
+    @property
     def latent_height(self) -> int:
         return self.height // VAE_STRIDE
 
@@ -215,4 +225,12 @@ class Config:
         """Plain data for the plan; ``schedule`` is the resolved step list."""
         record = asdict(self)
         del record["timesteps"]
-        return record | {"schedule": list(self.schedule)}
+        return record | {"schedule": list(self.schedule), "precision": list(self.precision)}
+
+
+def _parse_precision(value: Any) -> tuple[str, ...]:
+    """Names of PRECISIONS, each once and in their order, from a text with commas or a sequence of names."""
+    names = [name for name in value.split(",") if name] if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple, set, frozenset)) or not set(map(str, names)) <= set(PRECISIONS):
+        raise PenstockError(f"precision: expected names of {', '.join(PRECISIONS)}, or none, got {value!r:.80}")
+    return tuple(name for name in PRECISIONS if name in names)

@@ -12,6 +12,10 @@ void* HostAllocator::take(size_t bytes, const std::string& purpose) const {
   fail(PENSTOCK_ERR_INVALID_ARGUMENT, "the host's allocator: expected memory aligned to ", kTensorAlignment, " bytes");
 }
 
+void Backend::tune(const std::vector<BoundOp>&, const std::string&, const Log&) {}
+
+void Backend::check_memory(const Picture&) { make_frame(0, 0); }
+
 std::shared_ptr<DeviceFrame> Backend::make_frame(int64_t, int64_t) {
   fail(PENSTOCK_ERR_UNSUPPORTED, "CUDA frames need an engine on CUDA, this one is on ", name());
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/log.h"
 #include "engine/op.h"
 
 namespace penstock {
@@ -81,10 +82,16 @@ class Backend {
   virtual void copy(void* to, const void* from, size_t bytes, int lane) = 0;  // both on the device, apart
   virtual void clear(void* device, size_t bytes, int lane) = 0;
 
+  // Chooses among the device's ways to do these ops, where it has several: as `directory` has it from before, or by
+  // measuring, which is then kept there. Empty: of no directory. Only weights of the ops have data.
+  virtual void tune(const std::vector<BoundOp>& ops, const std::string& directory, const Log& log);
+
   virtual std::unique_ptr<Program> prepare(std::vector<BoundOp> ops, int lane) = 0;
   virtual std::unique_ptr<Download> make_download(size_t bytes) = 0;
 
-  // Throws PENSTOCK_ERR_UNSUPPORTED where the device's memory is the host's.
+  // Of pictures in device memory: they throw PENSTOCK_ERR_UNSUPPORTED where the device's memory is the host's, and
+  // check_memory PENSTOCK_ERR_INVALID_ARGUMENT unless the picture's planes lie in memory of this device.
+  virtual void check_memory(const Picture& picture);
   virtual std::shared_ptr<DeviceFrame> make_frame(int64_t width, int64_t height);
 
   // Orders lanes: what `lane` does after `wait` comes after what stood in the marked lane at `record`.

@@ -143,6 +143,7 @@ penstock_status penstock_engine_open(const char* directory, const penstock_engin
     const penstock_engine_params values = read_params(params);
     auto opened =
         Engine::open(&require(directory, "directory"), make_backend(values), weights_from(values), schedule_of(values));
+    opened->tune(directory, Log(values.log, values.log_user));
     const std::string prompt_path = std::string(directory) + "/prompt.safetensors";
     std::shared_ptr<const PromptEmbeddings> prompt;
     if (access(prompt_path.c_str(), F_OK) == 0)

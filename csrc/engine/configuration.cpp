@@ -93,6 +93,7 @@ Configuration::Configuration(std::shared_ptr<const Engine> engine, const Configu
       stream_(sibling ? sibling->stream_ : make_stream_memory()),
       own_(engine_->backend(), layout_.own_bytes, purpose(layout_)) {
   engine_->require_weights();
+  engine_->tune("", Log());  // where the engine comes from no directory
   for (int lane = 0; lane < lane_count(); ++lane) {
     done_.push_back(engine_->backend()->make_mark());
     taken_.push_back(engine_->backend()->make_mark());
@@ -101,7 +102,8 @@ Configuration::Configuration(std::shared_ptr<const Engine> engine, const Configu
   for (size_t phase = 0; phase < plan().phases.size(); ++phase) {
     const int lane = engine_->lanes().phase_lane[phase];
     std::vector<BoundOp> ops;
-    for (const PlanOp& op : plan().phases[phase].ops) ops.push_back(bind(op, lane));
+    for (const PlanOp& op : plan().phases[phase].ops)
+      ops.push_back(engine_->bind(op, [&](int tensor) { return tensor_data(tensor, lane); }));
     programs_.push_back(engine_->backend()->prepare(std::move(ops), lane));
   }
   if (lane_count() > 1) engine_->backend()->synchronize();
@@ -119,19 +121,6 @@ void* Configuration::tensor_data(int tensor, int lane) const {
   const int place = is_copy ? lane : engine_->lanes().home[tensor];
   if (belongs_to_stream(entry)) return stream_->memory.at(stream_->offsets.at({entry.name, place}));
   return own_.at(is_copy ? copy->second : layout_.offsets[tensor]);
-}
-
-BoundOp Configuration::bind(const PlanOp& op, int lane) const {
-  OpArgs args{op.definition->contract, {}, op.attributes, op.symbols};
-  for (int tensor : op.tensors) {
-    TensorView view;
-    if (tensor >= 0) {
-      const PlanTensor& entry = plan().tensors[tensor];
-      view = TensorView{tensor_data(tensor, lane), engine_->resolve(entry.dtype), entry.shape};
-    }
-    args.tensors.push_back(std::move(view));
-  }
-  return BoundOp{op.definition, std::move(args)};
 }
 
 Program& Configuration::run(size_t phase) {

@@ -69,7 +69,6 @@ class Configuration {
   std::shared_ptr<StreamMemory> make_stream_memory() const;
   void* tensor_data(int tensor, int lane) const;
   void* home_data(int tensor) const { return tensor_data(tensor, engine_->lanes().home[static_cast<size_t>(tensor)]); }
-  BoundOp bind(const PlanOp& op, int lane) const;
   void take_hand_overs(size_t phase);
   void await_readers(int tensor);
   void write_initial_step(bool only_own);

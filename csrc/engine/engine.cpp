@@ -76,6 +76,35 @@ void Engine::require_weights() const {
   if (!missing.empty()) throw Error(PENSTOCK_ERR_BAD_WEIGHTS, listing("missing weights", missing));
 }
 
+BoundOp Engine::bind(const PlanOp& op, const std::function<void*(int)>& data_of) const {
+  OpArgs args{op.definition->contract, {}, op.attributes, op.symbols};
+  for (int tensor : op.tensors) {
+    TensorView view;
+    if (tensor >= 0) {
+      const PlanTensor& entry = plan_.tensors[tensor];
+      view = TensorView{data_of(tensor), resolve(entry.dtype), entry.shape};
+    }
+    args.tensors.push_back(std::move(view));
+  }
+  return BoundOp{op.definition, std::move(args)};
+}
+
+// A weight or a part of one; null for what sessions have.
+void* Engine::constant_data(int tensor) const {
+  const PlanTensor& entry = plan_.tensors[tensor];
+  if (entry.kind == TensorKind::kWeight) return weight_data(tensor);
+  if (entry.kind != TensorKind::kView) return nullptr;
+  char* base = static_cast<char*>(constant_data(entry.base));
+  return base ? base + static_cast<size_t>(entry.offset) * dtype_size(resolve(entry.dtype)) : nullptr;
+}
+
+void Engine::tune(const std::string& directory, const Log& log) const {
+  std::vector<BoundOp> ops;
+  for (const auto& phase : plan_.phases)
+    for (const PlanOp& op : phase.ops) ops.push_back(bind(op, [this](int tensor) { return constant_data(tensor); }));
+  backend_->tune(ops, directory, log);
+}
+
 std::shared_ptr<Engine> Engine::open(const std::string& directory, std::shared_ptr<Backend> backend,
                                      const Engine* weights_from, Schedule schedule) {
   const std::string plan_path = directory + "/plan.json";

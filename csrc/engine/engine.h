@@ -1,6 +1,7 @@
 // Engine: a plan with its weights on one device. Immutable once the weights are set; shared by its sessions.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,6 +25,9 @@ class Engine {
 
   void set_weight(std::string_view name, DType dtype, const Shape& shape, const void* data);
 
+  // Has the backend choose how it does the plan's ops (Backend::tune). All weights must be set.
+  void tune(const std::string& directory, const Log& log) const;
+
   // Throws PENSTOCK_ERR_BAD_WEIGHTS listing what is missing, at most 20 lines.
   void require_weights() const;
 
@@ -36,9 +40,11 @@ class Engine {
     return static_cast<size_t>(tensor.elements) * dtype_size(resolve(tensor.dtype));
   }
   void* weight_data(int tensor) const { return weights_[tensor]->data; }
+  BoundOp bind(const PlanOp& op, const std::function<void*(int)>& data_of) const;
 
  private:
   WeightTable weight_table() const;
+  void* constant_data(int tensor) const;
   std::shared_ptr<const Weight> make_weight(const PlanTensor& tensor, const void* data);
 
   Plan plan_;

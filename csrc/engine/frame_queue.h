@@ -41,6 +41,7 @@ class FrameQueue {
   // The next `count` frames for the model, in order; `dropped` counts those that newer ones overtook.
   std::vector<Frame> take(size_t count, uint64_t& dropped);
   Frame take_finished();
+  void put_back(Frame finished) { finished_.push_front(std::move(finished)); }
   void clear();
 
   // A frame with room for `bytes`, perhaps one that was used before.

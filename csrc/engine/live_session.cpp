@@ -68,11 +68,7 @@ Stream& LiveSession::video() {
 Picture LiveSession::check(const penstock_frame& frame) {
   const VideoPlan& plan = video_plan();
   const Picture picture = check_picture(frame, plan.width, plan.height);
-  if (picture.memory == PENSTOCK_MEMORY_HOST) return picture;
-  if (picture.format != PENSTOCK_RGB8)
-    fail(PENSTOCK_ERR_UNSUPPORTED, "frame: CUDA frames are RGB8; other formats are converted on the host only");
-  const Lock lock(mutex_);
-  arrivals_.take(*engine().backend(), picture.width, picture.height);  // throws where there can be none
+  if (picture.memory == PENSTOCK_MEMORY_CUDA) engine().backend()->check_memory(picture);
   return picture;
 }
 
@@ -272,10 +268,16 @@ bool LiveSession::pull(penstock_frame& given) {
     frame = queue_.take_finished();
     changed_.notify_all();
   }
-  if (frame.device)
-    frame.device->give(picture);
-  else
-    from_rgb(frame.rgb.data(), picture);
+  try {
+    if (frame.device)
+      frame.device->give(picture);
+    else
+      from_rgb(frame.rgb.data(), picture);
+  } catch (...) {  // a stream of another device, perhaps: the frame is not lost
+    const Lock lock(mutex_);
+    queue_.put_back(std::move(frame));
+    throw;
+  }
   given.timestamp = frame.timestamp;
   const Lock lock(mutex_);
   queue_.recycle(std::move(frame));

@@ -10,6 +10,7 @@ namespace penstock {
 namespace {
 
 constexpr int kHalf = 1 << 15;
+constexpr int64_t kMaxStride = int64_t{1} << 40;  // offsets of rows cannot overflow
 
 int fixed(double value) { return static_cast<int>(std::lround(value * 65536)); }
 
@@ -24,14 +25,6 @@ const char* format_name(penstock_pixel_format format) {
     default: return nullptr;
   }
 }
-
-// Bytes of a row of plane 0 and, where there is one, of plane 1.
-int64_t row_bytes(penstock_pixel_format format, int64_t width) {
-  return format == PENSTOCK_NV12 ? width : format == PENSTOCK_RGB8 ? 3 * width : 4 * width;
-}
-
-// Where the four-byte formats keep red and blue.
-int red_of(penstock_pixel_format format) { return format == PENSTOCK_BGRA8 ? 2 : 0; }
 
 void nv12_to_rgb(const Picture& picture, uint8_t* rgb) {
   const ColorMatrix m = color_matrix(picture.color);
@@ -74,6 +67,12 @@ void rgb_to_nv12(const uint8_t* rgb, const Picture& picture) {
 
 }  // namespace
 
+int pixel_bytes(penstock_pixel_format format) { return format == PENSTOCK_NV12 ? 1 : format == PENSTOCK_RGB8 ? 3 : 4; }
+
+int plane_count(penstock_pixel_format format) { return format == PENSTOCK_NV12 ? 2 : 1; }
+
+int red_place(penstock_pixel_format format) { return format == PENSTOCK_BGRA8 ? 2 : 0; }
+
 ColorMatrix color_matrix(penstock_color color) {
   const bool is_709 = color == PENSTOCK_BT709_LIMITED || color == PENSTOCK_BT709_FULL;
   const bool is_limited = color == PENSTOCK_BT709_LIMITED || color == PENSTOCK_BT601_LIMITED;
@@ -108,26 +107,33 @@ Picture check_picture(const penstock_frame& frame, int64_t width, int64_t height
   if (frame.width != width || frame.height != height)
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "frame: expected ", width, "x", height, " pixels (width x height), got ",
          frame.width, "x", frame.height);
-  const int planes = frame.format == PENSTOCK_NV12 ? 2 : 1;
+  const int planes = plane_count(frame.format);
   if (planes == 2 && (width % 2 || height % 2))
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, "frame: NV12 needs even sizes, the plan has ", width, "x", height);
   Picture picture{frame.format, frame.memory, frame.color, width, height, {}, {}, frame.cuda_stream};
-  const int64_t row = row_bytes(frame.format, width);
+  const int64_t row = pixel_bytes(frame.format) * width;
   for (int i = 0; i < planes; ++i) {
     picture.planes[i] = static_cast<uint8_t*>(frame.planes[i]);
     picture.strides[i] = frame.strides[i] ? frame.strides[i] : row;
     if (!picture.planes[i]) fail(PENSTOCK_ERR_INVALID_ARGUMENT, "frame: planes[", i, "] is null");
-    const bool bottom_up = picture.strides[i] <= -row && frame.memory == PENSTOCK_MEMORY_HOST;
-    if (picture.strides[i] < row && !bottom_up)
+    const int64_t stride = picture.strides[i];
+    if ((stride < row && stride > -row) || stride > kMaxStride || stride < -kMaxStride)
       fail(PENSTOCK_ERR_INVALID_ARGUMENT, "frame: strides[", i, "]: expected at least the ", row, " bytes of a ", name,
-           " row, got ", picture.strides[i]);
+           " row, got ", stride);
   }
   return picture;
 }
 
+std::pair<const uint8_t*, const uint8_t*> plane_range(const Picture& picture, int plane) {
+  const int64_t rows = plane == 0 ? picture.height : picture.height / 2;
+  const uint8_t* top = picture.planes[plane];
+  const uint8_t* bottom = top + (rows - 1) * picture.strides[plane];
+  return {std::min(top, bottom), std::max(top, bottom) + pixel_bytes(picture.format) * picture.width - 1};
+}
+
 void to_rgb(const Picture& picture, uint8_t* rgb) {
   if (picture.format == PENSTOCK_NV12) return nv12_to_rgb(picture, rgb);
-  const int red = red_of(picture.format);
+  const int red = red_place(picture.format);
   for (int64_t y = 0; y < picture.height; ++y) {
     const uint8_t* from = picture.planes[0] + y * picture.strides[0];
     uint8_t* to = rgb + y * 3 * picture.width;
@@ -145,7 +151,7 @@ void to_rgb(const Picture& picture, uint8_t* rgb) {
 
 void from_rgb(const uint8_t* rgb, const Picture& picture) {
   if (picture.format == PENSTOCK_NV12) return rgb_to_nv12(rgb, picture);
-  const int red = red_of(picture.format);
+  const int red = red_place(picture.format);
   for (int64_t y = 0; y < picture.height; ++y) {
     const uint8_t* from = rgb + y * 3 * picture.width;
     uint8_t* to = picture.planes[0] + y * picture.strides[0];

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "penstock/penstock.h"
 
@@ -22,6 +23,14 @@ struct ColorMatrix {
 
 ColorMatrix color_matrix(penstock_color color);
 
+// Bytes of a pixel in plane 0, and of a pair of columns in plane 1 per column.
+int pixel_bytes(penstock_pixel_format format);
+
+// Which byte of a pixel is red; blue is the one of 0 and 2 that is not.
+int red_place(penstock_pixel_format format);
+
+int plane_count(penstock_pixel_format format);
+
 struct Picture {
   penstock_pixel_format format;
   penstock_memory memory;
@@ -35,6 +44,9 @@ struct Picture {
 
 // Throws PENSTOCK_ERR_INVALID_ARGUMENT unless `frame` is a picture of this size.
 Picture check_picture(const penstock_frame& frame, int64_t width, int64_t height);
+
+// The first and the last byte of a plane in memory.
+std::pair<const uint8_t*, const uint8_t*> plane_range(const Picture& picture, int plane);
 
 // Host pictures; rgb is [height, width, 3] without gaps.
 void to_rgb(const Picture& picture, uint8_t* rgb);

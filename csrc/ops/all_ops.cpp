@@ -12,6 +12,7 @@
 #include "ops/noise_mix/noise_mix.h"
 #include "ops/patchify/patchify.h"
 #include "ops/qk_norm_rope_cache/qk_norm_rope_cache.h"
+#include "ops/quantize_cache/quantize_cache.h"
 #include "ops/rebase_keys/rebase_keys.h"
 #include "ops/renoise/renoise.h"
 #include "ops/replicate_slots/replicate_slots.h"
@@ -20,6 +21,7 @@
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rms_silu/rms_silu.h"
 #include "ops/rolling_attention/rolling_attention.h"
+#include "ops/rolling_attention_fp8/rolling_attention_fp8.h"
 #include "ops/sink_refresh/sink_refresh.h"
 #include "ops/spatial_attention/spatial_attention.h"
 #include "ops/tensor_to_frames/tensor_to_frames.h"
@@ -40,6 +42,8 @@ const std::vector<OpDefinition>& all_ops() {
       {&ops::kRmsNorm, ops::rms_norm_cpu, ops::rms_norm_cuda},
       {&ops::kQkNormRopeCache, ops::qk_norm_rope_cache_cpu, ops::qk_norm_rope_cache_cuda},
       {&ops::kRollingAttention, ops::rolling_attention_cpu, ops::rolling_attention_cuda},
+      {&ops::kQuantizeCache, ops::quantize_cache_cpu, ops::quantize_cache_cuda},
+      {&ops::kRollingAttentionFp8, ops::rolling_attention_fp8_cpu, ops::rolling_attention_fp8_cuda},
       {&ops::kCrossAttention, ops::cross_attention_cpu, ops::cross_attention_cuda},
       {&ops::kNoiseMix, ops::noise_mix_cpu, ops::noise_mix_cuda},
       {&ops::kRenoise, ops::renoise_cpu, ops::renoise_cuda},

@@ -14,6 +14,8 @@ Step state of the latter two, for every layer and cache slot, beside ring_write 
     global_end, local_end, current_step  i32 [layers, slots]     the published code's counters, see ring_queue
     queue, queue_size                    i32 [layers, slots, Q], i32 [layers, slots]
     staging_frame                        i32 [S]                 always 0: a waiting chunk is written from its begin
+
+With ``fp8_attention`` each cache has a copy in 8 bits (quantized_cache.py), which is what attention reads.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from math import prod
 from ..config import Config
 from ..plan import PlanBuilder, Tensor
 from .batch import Batch
+from .quantized_cache import QuantizedCache
 
 
 class RollingCache:
@@ -36,6 +39,7 @@ class RollingCache:
         cache = (slots, config.cache_frames * config.frame_tokens, heads, head_dim)
         self.k_cache = [plan.state(f"blocks.{i}.k_cache", cache, carry="slots") for i in range(layers)]
         self.v_cache = [plan.state(f"blocks.{i}.v_cache", cache, carry="slots") for i in range(layers)]
+        self.quantized = QuantizedCache(plan, config, layers, heads, head_dim) if config.fp8_attention else None
         by_layer = (layers, slots if self.places_itself else config.slots)
         self.ring_write = plan.step("ring_write", "i32", by_layer, carry="own")
         self.ring_length = plan.step("ring_length", "i32", by_layer, carry="own")
@@ -69,11 +73,16 @@ class RollingCache:
             for layer in range(self.layers):
                 self._place("first", layer, 0, self.config.cache_slots, {})
 
-    def replicate(self) -> None:
-        """Every cache slot gets the first chunk, which was written to slot 0."""
-        if self.config.cache_slots > 1:
-            for cache in (*self.k_cache, *self.v_cache):
-                self.plan.op("replicate_slots", {}, updates={"x": cache})
+    def replicate(self, rebase: Tensor) -> None:
+        """Every cache slot gets the first chunk, which was written to slot 0. rebase: 0 of that chunk, i32 [S]."""
+        if self.config.cache_slots == 1:
+            return
+        for cache in (*self.k_cache, *self.v_cache):
+            self.plan.op("replicate_slots", {}, updates={"x": cache})
+        if self.quantized:
+            for layer in range(self.layers):
+                for slot in range(1, self.config.cache_slots):
+                    self._quantize(layer, slot, self.config.first_latents, self.plan.view(rebase, (1,)))
 
     def rebase(self, rebase: Tensor) -> None:
         """Moves the keys of every cache at a refresh of the positions; the published code leaves them where they are.
@@ -97,9 +106,8 @@ class RollingCache:
         qkv: the roles qkv, norm_q and norm_k of qk_norm_rope_cache, whose result is ``q``.
         """
         first, slots, position = batch.first_cache, batch.slots, {"frame_position": batch.frame_position}
-        caches = {"k_cache": self._slots(self.k_cache[layer], first, slots),
-                  "v_cache": self._slots(self.v_cache[layer], first, slots)}  # fmt: skip
-        write, length = (self._ring(field, layer, first, slots) for field in (self.ring_write, self.ring_length))
+        caches = self._caches(layer, first, slots)
+        write, length = self._ring_state_of(layer, first, slots)
         if self.config.adaptive_sinks and not batch.first_chunk:
             waiting = {"k_cache": self.staged["k"], "v_cache": self.staged["v"]}
             self._project(qkv, q, batch, eps, self.staging_frame, waiting)
@@ -114,7 +122,19 @@ class RollingCache:
             if self.published and not batch.first_chunk:
                 self._place("next", layer, first, slots, position)
             self._project(qkv, q, batch, eps, write, caches)
+        if self.quantized:
+            caches = self._quantize(layer, first, batch.frames, batch.rebase)
         return {**caches, "ring_length": length}
+
+    def _quantize(self, layer: int, first: int, frames: int, rebase: Tensor) -> dict[str, Tensor]:
+        """The newest ``frames`` frames of the slots from ``first`` on in 8 bits; returns the roles of attention."""
+        slots = rebase.size
+        write, length = self._ring_state_of(layer, first, slots)
+        state = {"ring_write": write, "ring_length": length, "rebase": rebase}
+        roles = {role: self._slots(tensors[layer], first, slots) for role, tensors in self.quantized.roles.items()}
+        self.plan.op("quantize_cache", {**self._caches(layer, first, slots), **state}, updates=roles, frames=frames,
+                     frame_tokens=self.config.frame_tokens)  # fmt: skip
+        return roles
 
     def _project(
         self, qkv: dict[str, Tensor], q: Tensor, batch: Batch, eps: float, write: Tensor, caches: dict[str, Tensor]
@@ -143,8 +163,16 @@ class RollingCache:
         )
         self.plan.op("ring_queue" if self.published else "sink_refresh", inputs, outputs, state, **attributes)
 
+    def _caches(self, layer: int, first: int, slots: int) -> dict[str, Tensor]:
+        caches = {"k_cache": self.k_cache[layer], "v_cache": self.v_cache[layer]}
+        return {role: self._slots(cache, first, slots) for role, cache in caches.items()}
+
+    def _ring_state_of(self, layer: int, first: int, slots: int) -> tuple[Tensor, Tensor]:
+        """ring_write and ring_length of these slots."""
+        return self._ring(self.ring_write, layer, first, slots), self._ring(self.ring_length, layer, first, slots)
+
     def _slots(self, cache: Tensor, first: int, slots: int) -> Tensor:
-        """The rolling caches of ``slots`` slots from ``first`` on, [slots, tokens, heads, head_dim]."""
+        """The part of a tensor [slots, ...] of ``slots`` slots from ``first`` on."""
         per_slot = cache.shape[1:]
         return self.plan.view(cache, (slots, *per_slot), first * prod(per_slot))
 

@@ -120,9 +120,9 @@ class DenoisingStream:
         for step in range(passes):
             last = step + 1 == passes
             timestep = plan.view(self.timestep, (1,), step)
-            position, chunk = plan.view(self.frame_position, (1,)), plan.view(self.row_chunk, (1,))
+            state = (plan.view(field, (1,)) for field in (self.frame_position, self.row_chunk, self.rebase))
             cache, revisits = (step, False) if per_step_cache else (0, step > 0)
-            batch = Batch(frames, timestep, position, chunk, cache, revisits, first_chunk)
+            batch = Batch(frames, timestep, *state, cache, revisits, first_chunk)
             step_flow = flow if last else plan.scratch(f"step{step}.flow", x.shape, "f32")
             self.dit.forward(f"step{step}", x, step_flow, batch)
             step_x0 = x0 if last else plan.scratch(f"step{step}.x0", x.shape, "f32")
@@ -137,7 +137,7 @@ class DenoisingStream:
         self.dit.cache.begin_stream()
         self._noise_mix(self.latents_first, noise, x)
         self._passes(x, flow, self.x0_first, noise, frames, per_step_cache=False, first_chunk=True)
-        self.dit.cache.replicate()
+        self.dit.cache.replicate(self.rebase)
 
     def _chunk_tensors(self) -> tuple[Tensor, Tensor]:
         noise = self.plan.input("noise", self._latents(self.config.passes, self.config.chunk_latents))
@@ -151,9 +151,8 @@ class DenoisingStream:
         self._advance_ring("next")
         self.dit.cache.rebase(self.rebase)
         self._noise_mix(self.latents, noise, plan.view(x, (1, *x.shape[1:])))
-        self.dit.forward(
-            "batch", x, flow, Batch(self.config.chunk_latents, self.timestep, self.frame_position, self.row_chunk)
-        )
+        state = (self.timestep, self.frame_position, self.row_chunk, self.rebase)
+        self.dit.forward("batch", x, flow, Batch(self.config.chunk_latents, *state))
         self._renoise(x, flow, self.x0, noise, "shift")
 
     def _sequential_chunk(self) -> None:

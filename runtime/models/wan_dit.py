@@ -162,5 +162,6 @@ class WanDit:
         norms = {part: self._weight(f"{key}.{part}.weight", (d,)) for part in ("norm_q", "norm_k")}
         cached = self.cache.update(layer, {"qkv": qkv, **norms}, q, batch, self.spec.eps)
         attended = plan.scratch(f"{name}.attended", (tokens, d))
-        plan.op("rolling_attention", {"q": q, **cached}, {"out": attended}, frame_tokens=self.config.frame_tokens)
+        attention = "rolling_attention_fp8" if self.config.fp8_attention else "rolling_attention"
+        plan.op(attention, {"q": q, **cached}, {"out": attended}, frame_tokens=self.config.frame_tokens)
         return attended

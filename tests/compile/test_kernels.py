@@ -17,6 +17,7 @@ from penstock.kernels.nvcc import CudaVariant, obstacle
 from .resources import RECORD, WAIT, Compiled, compile_kernels, disassemble, resources, table
 
 OTHER_ARCHITECTURES = ("80", "89", "100a", "120a")
+WITH_8_BIT_FLOATS = {"mean_keys", "quantize_cache", "rolling_attention_fp8"}  # which sm_80 lacks
 CUDA_NAMES = {variant.name for *_, variant in find_variants() if isinstance(variant, CudaVariant)}
 needs_nvcc = pytest.mark.skipif(obstacle() is not None, reason=f"no CUDA C++ kernels: {obstacle()}")
 
@@ -119,6 +120,7 @@ def test_other_architectures(tmp_path: Path, hopper: list[Compiled]) -> None:
     compiled = compile_kernels(tmp_path / "kernels.safetensors", "--first-only", "--arch", *OTHER_ARCHITECTURES)
     names = {kernel.entry["name"] for kernel in hopper} - CUDA_NAMES
     for arch in OTHER_ARCHITECTURES:
-        assert {kernel.entry["name"] for kernel in compiled if kernel.entry["arch"] == f"sm_{arch}"} == names
+        without = WITH_8_BIT_FLOATS if arch == "80" else set()
+        assert {kernel.entry["name"] for kernel in compiled if kernel.entry["arch"] == f"sm_{arch}"} == names - without
     taken = {f"{kernel.entry['arch']} {kernel.title}": resources(kernel) for kernel in compiled}
     assert not any(row["stack"] for row in taken.values()), table(taken)

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.embed.conftest import PACKAGE, STRICT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="session")
 def mock_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library = tmp_path_factory.mktemp("mock") / "libmock.so"
-    source = Path(__file__).with_name("mock_driver.cpp")
-    flags = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    subprocess.run(["c++", *flags, source, "-o", library], check=True)
+    sources = sorted(Path(__file__).with_name("mock").glob("*.cpp"))
+    flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run(["c++", *flags, *sources, "-o", library], check=True)
     return library
 
 
@@ -38,6 +41,28 @@ def run_with_driver(mock_driver: Path) -> Callable[..., subprocess.CompletedProc
         }
         return subprocess.run([sys.executable, *arguments], env={**os.environ, **places, **settings}, text=True,
                               capture_output=True)  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_on_mock(mock_driver: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """run_on_mock("device_frames.cpp", ..., MOCK_DEVICES="0") → the finished C++ host of that source beside this file.
+
+    Hosts are compiled against the installed package once, and linked with the mock, too.
+    """
+    folder = tmp_path_factory.mktemp("hosts")
+
+    def run(source: str, *arguments: Path | str, **settings: str) -> subprocess.CompletedProcess[str]:
+        program = folder / Path(source).stem
+        if not program.exists():
+            libraries = ["-I", PACKAGE / "include", "-L", PACKAGE / "lib", "-lpenstock", mock_driver, "-pthread",
+                         *(f"-Wl,-rpath,{path}" for path in (PACKAGE / "lib", mock_driver.parent))]  # fmt: skip
+            path = Path(__file__).with_name(source)
+            subprocess.run(["c++", "-std=c++17", *STRICT, path, "-o", program, *libraries], check=True)
+        driver = {"PENSTOCK_CUDA_DRIVER": str(mock_driver), "PENSTOCK_CUBLASLT": str(mock_driver)}
+        environment = {**os.environ, **driver, **settings}
+        return subprocess.run([program, *arguments], env=environment, text=True, capture_output=True)
 
     return run
 

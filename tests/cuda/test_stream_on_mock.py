@@ -22,6 +22,7 @@ CASES = {
     "tiny published cache": {**SIZE, "steps": 2, "cache_policy": "streamdiffusionv2"},
     "tiny plain": {**SIZE, "steps": 4, "sink_threshold": -1.0, "noise_controller": False, "clean_context": True},
     "taehv both": {**SIZE, "steps": 1, "encoder": "taehv", "decoder": "taehv", "latent_norm": "normalized"},
+    "8 bits": {**SIZE, "steps": 2, "width_of": "1.3b", "decoder": "taehv", "precision": "fp8_attention"},
     "1.3b": {**SIZE, "steps": 4, "width_of": "1.3b"},
     "14b": {**SIZE, "steps": 1, "width_of": "14b", "decoder": "taehv"},
 }

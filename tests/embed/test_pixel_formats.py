@@ -30,7 +30,8 @@ class Frame(ctypes.Structure):
 class Echo:
     """A session of the echo engine: one picture in, the same out, each in a format of its own."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, height: int = SIZE, width: int = SIZE):
+        self.height, self.width = height, width
         self.library = ctypes.CDLL(str(PACKAGE / "lib" / "libpenstock.so"))
         self.library.penstock_last_error.restype = ctypes.c_char_p
         self.engine, self.session = ctypes.c_void_p(), ctypes.c_void_p()
@@ -52,9 +53,9 @@ class Echo:
         self.call("session_flush", self.session)
         self.call("session_pull", self.session, ctypes.byref(self.frame(out, out_format, color)))
 
-    @staticmethod
-    def frame(planes: list[np.ndarray], frame_format: int, color: int) -> Frame:
-        frame = Frame(struct_size=ctypes.sizeof(Frame), format=frame_format, color=color, width=SIZE, height=SIZE)
+    def frame(self, planes: list[np.ndarray], frame_format: int, color: int) -> Frame:
+        frame = Frame(struct_size=ctypes.sizeof(Frame), format=frame_format, color=color, width=self.width,
+                      height=self.height)  # fmt: skip
         for i, plane in enumerate(planes):
             frame.planes[i], frame.strides[i] = plane.ctypes.data, plane.strides[0]
         return frame

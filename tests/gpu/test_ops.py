@@ -33,7 +33,8 @@ DEVICE = os.environ.get("PENSTOCK_OPS_DEVICE", "cuda")
 DTYPE = torch.bfloat16 if DEVICE == "cuda" else torch.float32
 CPU_ONLY = {"run_op", "raises", "Engine"}  # what tests of the CPU backend alone use
 # Their tests call run_op. Streams against the CPU backend (test_stream.py) run them.
-NO_CASES = {"advance_frames", "frames_to_tensor", "motion_noise", "replicate_slots", "ring_queue", "tensor_to_frames"}
+NO_CASES = {"advance_frames", "frames_to_tensor", "motion_noise", "quantize_cache", "replicate_slots", "ring_queue",
+            "tensor_to_frames"}  # fmt: skip
 
 
 class EngineOp:

@@ -67,3 +67,13 @@ def test_the_dit_sees_what_the_stream_sees(rng: np.random.Generator) -> None:
                torch.arange(CHUNKS + 1)[None], context, torch.ones(1, CHUNKS + 1, dtype=torch.long))  # fmt: skip
     assert relative_l2(np.concatenate(flows), flow[0]) <= 1e-5
     assert relative_l2(dit.weights()["head.head.bias"], drawn.weights["head.head.bias"]) <= 1e-6
+
+
+def test_the_networks_make_their_tensors_on_their_own_device() -> None:
+    """The meta device refuses, as a GPU does, to be mixed with the CPU."""
+    vae, dit = WanVae(VAE).to("meta"), WanDit(TINY).to("meta")
+    latents = vae.encode(torch.empty(2, 5, 3, 32, 48, device="meta"))
+    assert vae.decode(latents).shape == (2, 5, 3, 32, 48)
+    frames = [torch.empty(2, 2, dtype=dtype, device="meta") for dtype in (torch.float32, torch.int64, torch.int64)]
+    context = torch.empty(2, TINY.text_len, TINY.text_dim, device="meta")
+    assert dit(latents, frames[0], frames[1], context, frames[2]).shape == latents.shape

@@ -32,9 +32,9 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     os.replace(part, path)
 
 
-def load(path: Path) -> dict[str, Any] | None:
-    """The checkpoint, None where there is none yet."""
-    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+def load(path: Path, device: str | torch.device = "cpu") -> dict[str, Any] | None:
+    """The checkpoint with its tensors on ``device``, None where there is none yet."""
+    return torch.load(path, map_location=device, weights_only=True) if path.exists() else None
 
 
 def load_average(module: nn.Module, average: Mapping[str, Tensor]) -> None:

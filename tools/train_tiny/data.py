@@ -5,15 +5,20 @@ A sample is a function of (seed, step, index) alone, so that a resumed run sees 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
 from penstock.evaluation.clips import HELD_OUT, ProceduralClip
 from penstock.evaluation.styles import STYLES
 
 _PICTURE_SHARE = 0.4
+T = TypeVar("T")
 
 
 class ClipSource:
@@ -47,6 +52,19 @@ class ClipSource:
             box = (left, top, min(left + size[1], area[1]), min(top + size[0], area[0]))
             shots.append(np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, box=box)))
         return np.stack(shots).astype(np.float32) / 255
+
+
+@dataclass(frozen=True)
+class _Samples(Dataset, Generic[T]):
+    make: Callable[[int], T]
+
+    def __getitem__(self, index: int) -> T:
+        return self.make(index)
+
+
+def prefetched(make: Callable[[int], T], indices: Iterable[int], workers: int) -> Iterator[T]:
+    """make(index) for all indices in their order, by processes that work ahead: a GPU is faster than they are."""
+    return iter(DataLoader(_Samples(make), batch_size=None, sampler=indices, num_workers=workers))
 
 
 def styled(clip: np.ndarray, rng: np.random.Generator, plain: float) -> np.ndarray:

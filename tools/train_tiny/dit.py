@@ -56,7 +56,7 @@ class WanDit(nn.Module):
         hidden = tokens.flatten(2).transpose(1, 2).unflatten(0, (n, t))  # [N, T, tokens, d]
         time, modulation = self._time(timesteps)
         rotation = self._rotation(positions, rows, columns)
-        mask = _visible(t, rows * columns)
+        mask = _visible(t, rows * columns).to(x.device)
         text = self._linear("text_embedding.2", F.gelu(self._linear("text_embedding.0", context), approximate="tanh"))
         for layer in range(self.spec.layers):
             hidden = self._block(layer, hidden, modulation, rotation, mask, text, prompts)
@@ -68,7 +68,7 @@ class WanDit(nn.Module):
     def _time(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         """e [N, T, d] and e0 [N, T, 6, d]."""
         half = self.spec.freq_dim // 2
-        angles = timesteps.unsqueeze(-1) * 10000.0 ** (-torch.arange(half) / half)
+        angles = timesteps.unsqueeze(-1) * 10000.0 ** (-torch.arange(half, device=timesteps.device) / half)
         wave = torch.cat([angles.cos(), angles.sin()], -1)
         time = self._linear("time_embedding.2", F.silu(self._linear("time_embedding.0", wave)))
         return time, self._linear("time_projection.1", F.silu(time)).unflatten(-1, (6, self.spec.dim))

@@ -87,7 +87,7 @@ def _orthogonal(matrix: Tensor) -> Tensor:
             x = a * x + (b * gram + c * gram @ gram) @ x
     else:  # on the small x xᵀ, and all factors applied at once
         gram = x @ x.T
-        product = unit = torch.eye(len(gram))
+        product = unit = torch.eye(len(gram), device=gram.device)
         for _ in range(5):
             factor = a * unit + b * gram + c * gram @ gram
             product, gram = factor @ product, factor @ gram @ factor

@@ -38,7 +38,7 @@ def embed(encoder: UMT5EncoderModel, prompts: list[str]) -> Tensor:
     """[len(prompts), TEXT_LEN, TEXT_DIM], zero past the end of each."""
     rows = [byte_ids(prompt) for prompt in prompts]
     longest = max(map(len, rows))
-    ids = torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
+    ids = torch.tensor([row + [PAD] * (longest - len(row)) for row in rows], device=encoder.device)
     mask = (ids != PAD).long()
     hidden = encoder(input_ids=ids, attention_mask=mask).last_hidden_state * mask[..., None]
     return torch.nn.functional.pad(hidden, (0, 0, 0, TEXT_LEN - longest))

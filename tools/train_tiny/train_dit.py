@@ -32,7 +32,8 @@ from .text import TEXT_DIM, TEXT_LEN, embed, random_prompt, text_encoder
 SPEC = DitSpec(dim=256, ffn_dim=768, heads=2, layers=4, text_len=TEXT_LEN, text_dim=TEXT_DIM, freq_dim=256)
 SINKS, FIRST = 3, 2  # latent frames pinned in the cache, and of the first chunk
 STEPS = 8000
-_BATCH, _MUON_RATE, _ADAM_RATE, _DECAY = 16, 0.02, 2e-3, 0.998
+BATCH = 16
+_MUON_RATE, _ADAM_RATE, _DECAY = 0.02, 2e-3, 0.998
 _LAST_POSITION = 49  # positions start again behind it
 
 
@@ -45,6 +46,10 @@ class Batch:
     positions: Tensor
     prompts: Tensor
     texts: list[str]
+
+    def to(self, device: str) -> Batch:
+        tensors = (self.source, self.styled, self.positions, self.prompts)
+        return Batch(*(tensor.to(device) for tensor in tensors), self.texts)
 
 
 class LatentFiles:
@@ -77,25 +82,27 @@ class LatentFiles:
         return (latents.float() - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
 
 
-def train_dit(folder: Path, seed: int, steps: int, batch: int = _BATCH, report: int = 50) -> list[float]:
+def train_dit(
+    folder: Path, seed: int, steps: int, batch: int = BATCH, report: int = 50, device: str = "cpu"
+) -> list[float]:
     """Runs or resumes the training in ``folder`` up to ``steps``; returns the losses of the steps run now."""
     torch.manual_seed(seed)
     dit, text = WanDit(SPEC), text_encoder()
-    model = torch.nn.ModuleDict({"dit": dit, "text": text})
+    model = torch.nn.ModuleDict({"dit": dit, "text": text}).to(device)
     optimizer = Muon(model.named_parameters(), _MUON_RATE, _ADAM_RATE)
     average = checkpoint.Average(model, _DECAY)
     path, first, statistics = folder / "dit.pt", 0, None
-    if state := checkpoint.load(path):
+    if state := checkpoint.load(path, device):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        average.values, first, statistics = state["average"], state["step"], (state["mean"], state["std"])
+        average.values, first, statistics = state["average"], state["step"], (state["mean"].cpu(), state["std"].cpu())
     files = LatentFiles(folder, statistics)
     losses, start = [], time.monotonic()
     for step in range(first, steps):
         rng = np.random.default_rng((seed, step))
         torch.manual_seed(seed + step)
         optimizer.scale_rates(schedule(step, steps))
-        loss = _loss(dit, text, files.batch(rng, batch), rng)
+        loss = _loss(dit, text, files.batch(rng, batch).to(device), rng)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -113,17 +120,16 @@ def train_dit(folder: Path, seed: int, steps: int, batch: int = _BATCH, report: 
 def _loss(dit: WanDit, text: UMT5EncoderModel, batch: Batch, rng: np.random.Generator) -> Tensor:
     """Mean squared error of the clean latents that the flow leads to, of a first step or a later one."""
     context = embed(text, batch.texts)
-    n, t = batch.prompts.shape
-    scale, timesteps = _first_step_levels(rng, n)
-    scale, timesteps = scale.expand(n, t), timesteps.repeat(1, t)
+    device, (n, t) = batch.source.device, batch.prompts.shape
+    scale, timesteps = (levels.to(device).repeat(1, t) for levels in _first_step_levels(rng, n))
     x = _mixed(batch.source, scale)
     if rng.random() < 0.35:
         with torch.no_grad():
             before = _clean(dit, x, timesteps, batch, context)
-        timesteps = torch.from_numpy(rng.uniform(20, 300, (n, 1))).float().round().repeat(1, t)
+        timesteps = _later_levels(rng, n).to(device).repeat(1, t)
         x = _mixed(before, _sigmas(timesteps))
     elif rng.random() < 0.5:  # the first chunk's keys and values are those of its last step in every cache
-        later = torch.from_numpy(rng.uniform(20, 300, (n, 1))).float().round().repeat(1, FIRST)
+        later = _later_levels(rng, n).to(device).repeat(1, FIRST)
         x = torch.cat([_mixed(batch.styled[:, :FIRST], _sigmas(later)), x[:, FIRST:]], 1)
         timesteps = torch.cat([later, timesteps[:, FIRST:]], 1)
     return F.mse_loss(_clean(dit, x, timesteps, batch, context), batch.styled)
@@ -135,6 +141,11 @@ def _first_step_levels(rng: np.random.Generator, n: int) -> tuple[Tensor, Tensor
     jitter = rng.uniform(-60, 60, (n, 1)) * (rng.random((n, 1)) < 0.3)
     timesteps = np.clip(np.floor(1000 * scale - 100 + jitter), 30, 1000)
     return torch.from_numpy(scale).float(), torch.from_numpy(timesteps).float()
+
+
+def _later_levels(rng: np.random.Generator, n: int) -> Tensor:
+    """Timesteps [N, 1] of steps after the first."""
+    return torch.from_numpy(rng.uniform(20, 300, (n, 1))).float().round()
 
 
 def _clean(dit: WanDit, x: Tensor, timesteps: Tensor, batch: Batch, context: Tensor) -> Tensor:
@@ -149,7 +160,7 @@ def _mixed(clean: Tensor, share: Tensor) -> Tensor:
 
 
 def _sigmas(timesteps: Tensor) -> Tensor:
-    return torch.tensor([[sigma_of(t) for t in row] for row in timesteps.tolist()])
+    return torch.tensor([[sigma_of(t) for t in row] for row in timesteps.tolist()], device=timesteps.device)
 
 
 def _per_frame(values: Tensor) -> Tensor:

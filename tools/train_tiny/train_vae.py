@@ -6,6 +6,7 @@ stands for the KL term.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from penstock.runtime.vae_spec import WanVaeSpec
 
 from . import checkpoint
-from .data import ClipSource, styled
+from .data import ClipSource, prefetched, styled
 from .muon import Muon, schedule
 from .vae import WanVae
 
@@ -49,31 +50,39 @@ STAGES = (
 
 
 def train_vae(
-    folder: Path, source: ClipSource, stage: Stage, until: int | None = None, report: int = 100
+    folder: Path,
+    source: ClipSource,
+    stage: Stage,
+    until: int | None = None,
+    report: int = 100,
+    device: str = "cpu",
+    workers: int = 0,
 ) -> list[float]:
     """Runs or resumes a stage in ``folder``; starts from the stage before where there is no checkpoint of it yet.
 
-    until: the step to stop at, the last one without. Returns the losses of the steps that were run now.
+    until: the step to stop at, the last one without; workers: processes that make clips ahead. Returns the losses of
+    the steps that were run now.
     """
     torch.manual_seed(source.seed)
-    vae = WanVae(SPEC, COMPILED)
+    vae = WanVae(SPEC, COMPILED).to(device)
     average = checkpoint.Average(vae, DECAY)
     optimizer = Muon(vae.named_parameters(), stage.rate, stage.rate / 10)
     path, first = folder / f"vae_{stage.name}.pt", 0
-    if state := checkpoint.load(path):
+    if state := checkpoint.load(path, device):
         vae.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         average.values, first = state["average"], state["step"]
-    elif state := _stage_before(folder, stage):
+    elif state := _stage_before(folder, stage, device):
         checkpoint.load_average(vae, state["average"])
         average = checkpoint.Average(vae, DECAY)
     if stage.decoder_only:
         _freeze_encoder(vae)
     losses, start = [], time.monotonic()
     last = stage.steps if until is None else until
-    for step in range(first, last):
+    batches = prefetched(functools.partial(_batch, source, stage), range(first, last), workers)
+    for step, clips in zip(range(first, last), batches, strict=True):
         optimizer.scale_rates(schedule(step, stage.steps))
-        loss, error = _losses(vae, _batch(source, stage, step), step)
+        loss, error = _losses(vae, clips.to(device), step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -88,11 +97,11 @@ def train_vae(
     return losses
 
 
-def _stage_before(folder: Path, stage: Stage) -> dict | None:
+def _stage_before(folder: Path, stage: Stage, device: str) -> dict | None:
     names = [entry.name for entry in STAGES]
     before = names[: names.index(stage.name)]
     found = [folder / f"vae_{name}.pt" for name in reversed(before) if (folder / f"vae_{name}.pt").exists()]
-    return checkpoint.load(found[0]) if found else None
+    return checkpoint.load(found[0], device) if found else None
 
 
 def _freeze_encoder(vae: WanVae) -> None:
@@ -118,7 +127,7 @@ def _losses(vae: WanVae, clips: Tensor, step: int) -> tuple[Tensor, float]:
     generator = torch.Generator().manual_seed(step)
     latents = vae.encode(clips)
     noise = LATENT_NOISE * torch.randn(latents.shape, generator=generator)
-    decoded = vae.decode(latents + noise)
+    decoded = vae.decode(latents + noise.to(latents.device))
     square = F.mse_loss(decoded, clips)
     loss = F.l1_loss(decoded, clips) + 2 * square + LATENT_PENALTY * latents.square().mean()
     return loss, square.item()

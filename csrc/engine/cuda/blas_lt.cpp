@@ -1,95 +1,18 @@
 #include "engine/cuda/blas_lt.h"
 
-#include <dlfcn.h>
-
-#include <cstdlib>
+#include <algorithm>
 #include <utility>
 
+#include "engine/backend.h"
 #include "engine/error.h"
 
 namespace penstock::cuda {
 namespace {
 
-// Values of cuBLASLt's enumerations (cublasLt.h, CUDA 13).
-constexpr int kComputeF32 = 68, kRealBf16 = 14, kRealF32 = 0;
-constexpr int kTranspose = 1;
-enum DescriptorAttribute : int { kTransposeA = 3, kEpilogue = 7, kBiasPointer = 8, kBiasType = 26 };
-enum Epilogue : uint32_t { kNoEpilogue = 1, kBias = 4, kGelu = 32 };
-constexpr int kMostWorkspace = 1;  // attribute of a preference
-
-struct Algorithm {
-  uint64_t data[8];
-};
-
-struct Heuristic {
-  Algorithm algorithm;
-  size_t workspace;
-  int state;
-  float waves;
-  int reserved[4];
-};
-static_assert(sizeof(Heuristic) == 96, "the layout of cublasLtMatmulHeuristicResult_t");
-
-using Handle = void*;
-
-#define PENSTOCK_BLAS_FUNCTIONS(X)                                                                                    \
-  X(cublasLtCreate, (Handle*))                                                                                        \
-  X(cublasLtDestroy, (Handle))                                                                                        \
-  X(cublasLtMatmulDescCreate, (Handle*, int, int))                                                                    \
-  X(cublasLtMatmulDescDestroy, (Handle))                                                                              \
-  X(cublasLtMatmulDescSetAttribute, (Handle, int, const void*, size_t))                                               \
-  X(cublasLtMatrixLayoutCreate, (Handle*, int, uint64_t, uint64_t, int64_t))                                          \
-  X(cublasLtMatrixLayoutDestroy, (Handle))                                                                            \
-  X(cublasLtMatmulPreferenceCreate, (Handle*))                                                                        \
-  X(cublasLtMatmulPreferenceDestroy, (Handle))                                                                        \
-  X(cublasLtMatmulPreferenceSetAttribute, (Handle, int, const void*, size_t))                                         \
-  X(cublasLtMatmulAlgoGetHeuristic, (Handle, Handle, Handle, Handle, Handle, Handle, Handle, int, Heuristic*, int*))  \
-  X(cublasLtMatmul, (Handle, Handle, const void*, const void*, Handle, const void*, Handle, const void*, const void*, \
-                     Handle, void*, Handle, const Algorithm*, void*, size_t, Stream))
-
-struct Functions {
-#define PENSTOCK_DECLARE(name, arguments) int(*name) arguments = nullptr;
-  PENSTOCK_BLAS_FUNCTIONS(PENSTOCK_DECLARE)
-#undef PENSTOCK_DECLARE
-  std::string problem;
-};
-
-std::string load(Functions& functions) {
-  const char* chosen = std::getenv("PENSTOCK_CUBLASLT");
-  const char* path = chosen && *chosen ? chosen : "libcublasLt.so.13";
-  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (!library)
-    return cat("cuBLASLt (", path,
-               ") not found: install the package nvidia-cublas, or name the file in "
-               "PENSTOCK_CUBLASLT");
-#define PENSTOCK_RESOLVE(name, arguments)                                     \
-  functions.name = reinterpret_cast<int(*) arguments>(dlsym(library, #name)); \
-  if (!functions.name) return cat("cuBLASLt (", path, ") lacks the function ", #name);
-  PENSTOCK_BLAS_FUNCTIONS(PENSTOCK_RESOLVE)
-#undef PENSTOCK_RESOLVE
-  return "";
-}
-
-const Functions& functions() {
-  static const Functions loaded = [] {
-    Functions found;
-    found.problem = load(found);
-    return found;
-  }();
-  if (!loaded.problem.empty()) fail(PENSTOCK_ERR_UNSUPPORTED, "device cuda: ", loaded.problem);
-  return loaded;
-}
-
-void check_blas(int status, const char* call) {
-  if (status != 0) fail(PENSTOCK_ERR_DEVICE, "cuBLASLt: ", call, " failed with status ", status);
-}
-
-#define PENSTOCK_BLAS(call, ...) check_blas(functions().call(__VA_ARGS__), #call)
-
 // A descriptor of one of cuBLASLt's kinds.
-template <int (*Functions::*Destroy)(Handle)>
+template <int (*BlasLtLibrary::*Destroy)(BlasHandle)>
 struct Descriptor {
-  Handle handle = nullptr;
+  BlasHandle handle = nullptr;
   Descriptor() = default;
   Descriptor(Descriptor&& other) noexcept : handle(std::exchange(other.handle, nullptr)) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
@@ -97,10 +20,11 @@ struct Descriptor {
     return *this;
   }
   ~Descriptor() {
-    if (handle) (functions().*Destroy)(handle);
+    if (handle) (require_blas_lt().*Destroy)(handle);
   }
 };
-using Layout = Descriptor<&Functions::cublasLtMatrixLayoutDestroy>;
+using Layout = Descriptor<&BlasLtLibrary::cublasLtMatrixLayoutDestroy>;
+using Preference = Descriptor<&BlasLtLibrary::cublasLtMatmulPreferenceDestroy>;
 
 Layout make_layout(int64_t rows, int64_t columns) {
   Layout layout;
@@ -110,64 +34,121 @@ Layout make_layout(int64_t rows, int64_t columns) {
 }
 
 template <typename T>
-void set(Handle descriptor, DescriptorAttribute attribute, T value) {
-  PENSTOCK_BLAS(cublasLtMatmulDescSetAttribute, descriptor, attribute, &value, sizeof value);
+void set(BlasHandle operation, MatmulAttribute attribute, T value) {
+  PENSTOCK_BLAS(cublasLtMatmulDescSetAttribute, operation, attribute, &value, sizeof value);
+}
+
+template <typename T>
+void set(BlasHandle preference, MatmulPreference attribute, T value) {
+  PENSTOCK_BLAS(cublasLtMatmulPreferenceSetAttribute, preference, attribute, &value, sizeof value);
+}
+
+// What an algorithm may count on.
+Preference make_preference(const ProductShape& shape) {
+  Preference preference;
+  PENSTOCK_BLAS(cublasLtMatmulPreferenceCreate, &preference.handle);
+  set<uint64_t>(preference.handle, MatmulPreference::kMostWorkspace, BlasLt::kWorkspaceBytes);
+  for (const auto operand : {MatmulPreference::kAlignmentA, MatmulPreference::kAlignmentB,
+                             MatmulPreference::kAlignmentC, MatmulPreference::kAlignmentD})
+    set<uint32_t>(preference.handle, operand, static_cast<uint32_t>(shape.alignment));
+  return preference;
+}
+
+int64_t alignment_of(const void* address) {
+  const auto bits = reinterpret_cast<uintptr_t>(address) | kTensorAlignment;
+  return static_cast<int64_t>(bits & (~bits + 1));  // the lowest bit that is set
 }
 
 }  // namespace
 
+ProductShape MatrixProduct::shape() const {
+  const int64_t alignment =
+      std::min({alignment_of(x), alignment_of(weight), alignment_of(bias), alignment_of(static_cast<const void*>(y))});
+  return {m, n, k, bias != nullptr, gelu, alignment};
+}
+
+MatrixProduct product_of(const OpArgs& gemm) {
+  MatrixProduct product;
+  product.m = gemm.dim("M");
+  product.n = gemm.dim("N");
+  product.k = gemm.dim("K");
+  product.x = gemm.tensor("x").data;
+  product.weight = gemm.tensor("weight").data;
+  product.bias = gemm.tensor("bias").data;
+  product.y = gemm.tensor("y").data;
+  product.gelu = gemm.choice("activation") == "gelu_tanh";
+  return product;
+}
+
 // What one shape needs. cuBLASLt counts in columns: y^T [N, M] = weight [K, N]^T x^T [K, M].
-struct BlasLt::Plan {
-  Descriptor<&Functions::cublasLtMatmulDescDestroy> operation;
+struct BlasLt::Descriptors {
+  Descriptor<&BlasLtLibrary::cublasLtMatmulDescDestroy> operation;
   Layout weight, x, y;
-  Algorithm algorithm{};
 };
 
 BlasLt::BlasLt() { PENSTOCK_BLAS(cublasLtCreate, &handle_); }
 
 BlasLt::~BlasLt() {
-  plans_.clear();
-  functions().cublasLtDestroy(handle_);
+  descriptors_.clear();
+  require_blas_lt().cublasLtDestroy(handle_);
 }
 
-const BlasLt::Plan& BlasLt::plan_for(const MatrixProduct& product) {
-  const Key key{product.m, product.n, product.k, product.bias != nullptr, product.gelu};
-  if (const auto known = plans_.find(key); known != plans_.end()) return *known->second;
-  auto created = std::make_unique<Plan>();
-  Plan& plan = *created;
-  PENSTOCK_BLAS(cublasLtMatmulDescCreate, &plan.operation.handle, kComputeF32, kRealF32);
-  set<int32_t>(plan.operation.handle, kTransposeA, kTranspose);
-  const uint32_t epilogue = (product.bias ? kBias : 0u) | (product.gelu ? kGelu : 0u);
-  set<uint32_t>(plan.operation.handle, kEpilogue, epilogue ? epilogue : kNoEpilogue);
-  if (product.bias) {
-    set<int32_t>(plan.operation.handle, kBiasType, kRealBf16);
-    set<const void*>(plan.operation.handle, kBiasPointer, product.bias);  // its alignment counts for the choice
+// Of the product's shape, with its bias.
+const BlasLt::Descriptors& BlasLt::describe(const MatrixProduct& product) {
+  std::unique_ptr<Descriptors>& known = descriptors_[product.shape()];
+  if (!known) {
+    auto created = std::make_unique<Descriptors>();
+    PENSTOCK_BLAS(cublasLtMatmulDescCreate, &created->operation.handle, kComputeF32, kRealF32);
+    const BlasHandle operation = created->operation.handle;
+    set<int32_t>(operation, MatmulAttribute::kTransposeA, kTranspose);
+    const uint32_t epilogue = (product.bias ? kBias : 0u) | (product.gelu ? kGelu : 0u);
+    set<uint32_t>(operation, MatmulAttribute::kEpilogue, epilogue ? epilogue : kNoEpilogue);
+    if (product.bias) set<int32_t>(operation, MatmulAttribute::kBiasType, kRealBf16);
+    created->weight = make_layout(product.k, product.n);
+    created->x = make_layout(product.k, product.m);
+    created->y = make_layout(product.n, product.m);
+    known = std::move(created);
   }
-  plan.weight = make_layout(product.k, product.n);
-  plan.x = make_layout(product.k, product.m);
-  plan.y = make_layout(product.n, product.m);
+  if (product.bias) set<const void*>(known->operation.handle, MatmulAttribute::kBiasPointer, product.bias);
+  return *known;
+}
 
-  Descriptor<&Functions::cublasLtMatmulPreferenceDestroy> preference;
-  PENSTOCK_BLAS(cublasLtMatmulPreferenceCreate, &preference.handle);
-  const size_t most = kWorkspaceBytes;
-  PENSTOCK_BLAS(cublasLtMatmulPreferenceSetAttribute, preference.handle, kMostWorkspace, &most, sizeof most);
-  Heuristic best{};
-  int found = 0;
-  PENSTOCK_BLAS(cublasLtMatmulAlgoGetHeuristic, handle_, plan.operation.handle, plan.weight.handle, plan.x.handle,
-                plan.y.handle, plan.y.handle, preference.handle, 1, &best, &found);
-  if (found == 0)
+std::vector<MatmulAlgorithm> BlasLt::candidates(const MatrixProduct& product, int most) {
+  const Descriptors& with = describe(product);
+  const Preference preference = make_preference(product.shape());
+  std::vector<MatmulHeuristic> guesses(static_cast<size_t>(most));
+  int count = 0;
+  PENSTOCK_BLAS(cublasLtMatmulAlgoGetHeuristic, handle_, with.operation.handle, with.weight.handle, with.x.handle,
+                with.y.handle, with.y.handle, preference.handle, most, guesses.data(), &count);
+  std::vector<MatmulAlgorithm> usable;
+  for (int i = 0; i < std::min(count, most); ++i)
+    if (guesses[static_cast<size_t>(i)].status == 0) usable.push_back(guesses[static_cast<size_t>(i)].algorithm);
+  if (usable.empty())
     fail(PENSTOCK_ERR_UNSUPPORTED, "cuBLASLt has no algorithm for [", product.m, ", ", product.k, "] x [", product.n,
          ", ", product.k, "]^T in bf16");
-  plan.algorithm = best.algorithm;
-  return *plans_.emplace(key, std::move(created)).first->second;
+  return usable;
+}
+
+bool BlasLt::is_able(const MatrixProduct& product, const MatmulAlgorithm& algorithm) {
+  const Descriptors& with = describe(product);
+  MatmulHeuristic checked{};
+  const int status =
+      require_blas_lt().cublasLtMatmulAlgoCheck(handle_, with.operation.handle, with.weight.handle, with.x.handle,
+                                                with.y.handle, with.y.handle, &algorithm, &checked);
+  return status == 0 && checked.workspace <= kWorkspaceBytes;
 }
 
 void BlasLt::run(const MatrixProduct& product, void* workspace, Stream stream) {
-  const Plan& plan = plan_for(product);
-  if (product.bias) set<const void*>(plan.operation.handle, kBiasPointer, product.bias);
+  const ProductShape shape = product.shape();
+  if (!has_choice(shape)) choose(shape, candidates(product, 1).front());
+  run(product, chosen_.at(shape), workspace, stream);
+}
+
+void BlasLt::run(const MatrixProduct& product, const MatmulAlgorithm& algorithm, void* workspace, Stream stream) {
+  const Descriptors& with = describe(product);
   const float one = 1.0f, zero = 0.0f;
-  PENSTOCK_BLAS(cublasLtMatmul, handle_, plan.operation.handle, &one, product.weight, plan.weight.handle, product.x,
-                plan.x.handle, &zero, product.y, plan.y.handle, product.y, plan.y.handle, &plan.algorithm, workspace,
+  PENSTOCK_BLAS(cublasLtMatmul, handle_, with.operation.handle, &one, product.weight, with.weight.handle, product.x,
+                with.x.handle, &zero, product.y, with.y.handle, product.y, with.y.handle, &algorithm, workspace,
                 kWorkspaceBytes, stream);
 }
 

@@ -11,6 +11,12 @@ PrimaryContext::PrimaryContext(Device device) : device_(device) {
   PENSTOCK_CUDA(cuDevicePrimaryCtxRetain, &handle_, device);
 }
 
+std::string PrimaryContext::name() const {
+  char text[256] = {};
+  PENSTOCK_CUDA(cuDeviceGetName, text, static_cast<int>(sizeof text) - 1, device_);
+  return text;
+}
+
 PrimaryContext::~PrimaryContext() { find_driver().cuDevicePrimaryCtxRelease_v2(device_); }
 
 OwnedEvent make_event() {

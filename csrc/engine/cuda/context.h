@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <type_traits>
 
 #include "engine/cuda/driver.h"
@@ -18,6 +19,7 @@ class PrimaryContext {
   PrimaryContext& operator=(const PrimaryContext&) = delete;
 
   Context handle() const { return handle_; }
+  std::string name() const;                           // "NVIDIA H100 80GB HBM3"
   int architecture() const { return architecture_; }  // 90 for compute capability 9.0
   int multiprocessors() const { return multiprocessors_; }
 

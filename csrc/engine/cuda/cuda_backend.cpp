@@ -2,7 +2,9 @@
 
 #include <optional>
 
+#include "engine/cuda/graph.h"
 #include "engine/cuda/launch.h"
+#include "engine/cuda/product_tuning.h"
 #include "engine/cuda/transfers.h"
 #include "engine/error.h"
 
@@ -49,20 +51,9 @@ class CudaProgram : public Program {
     const Stream stream = lane.stream.get();
     Launcher launcher(*device_->kernels, *device_->blas, stream, reinterpret_cast<void*>(lane.workspace),
                       BlasLt::kWorkspaceBytes, device_->context.multiprocessors());
-    Graph handle = nullptr;
-    PENSTOCK_CUDA(cuStreamBeginCapture_v2, stream, kCaptureRelaxed);
-    try {
+    exec_ = instantiate(capture_graph(stream, [&] {
       for (const BoundOp& op : ops) op.definition->cuda(op.args, launcher);
-    } catch (...) {
-      find_driver().cuStreamEndCapture(stream, &handle);  // or the stream stays in capture for ever
-      OwnedGraph unfinished(handle);
-      throw;
-    }
-    PENSTOCK_CUDA(cuStreamEndCapture, stream, &handle);
-    const OwnedGraph graph(handle);
-    GraphExec exec = nullptr;
-    PENSTOCK_CUDA(cuGraphInstantiateWithFlags, &exec, graph.get(), 0);
-    exec_.reset(exec);
+    }));
   }
 
   std::shared_ptr<DeviceState> device_;
@@ -129,6 +120,9 @@ class CudaBackend : public Backend {
     PENSTOCK_CUDA(cuMemsetD8Async, address_of(device), 0, bytes, device_->stream(lane));
   }
 
+  void tune(const std::vector<BoundOp>& ops, const std::string& directory, const Log& log) override {
+    tune_products(*device_, ops, directory, log);
+  }
   std::unique_ptr<Program> prepare(std::vector<BoundOp> ops, int lane) override {
     for (const BoundOp& op : ops)
       if (!op.definition->cuda)
@@ -152,6 +146,7 @@ class CudaBackend : public Backend {
       if (lane.stream) PENSTOCK_CUDA(cuStreamSynchronize, lane.stream.get());
   }
 
+  void check_memory(const Picture& picture) override { cuda::check_memory(*device_, picture); }
   std::shared_ptr<DeviceFrame> make_frame(int64_t width, int64_t height) override {
     return cuda::make_frame(device_, width, height);
   }

@@ -36,7 +36,7 @@ Address allocate_memory(size_t bytes, const std::string& purpose) {
   return memory;
 }
 
-DeviceState::DeviceState(int number) : context(find_device(number)) {}
+DeviceState::DeviceState(int which) : number(which), context(find_device(which)) {}
 
 DeviceState::~DeviceState() {
   const Current current(context);

@@ -38,6 +38,7 @@ struct DeviceState {
   StreamLane& lane(int number);  // made at its first use
   Stream stream(int number) { return lane(number).stream.get(); }
 
+  const int number;
   PrimaryContext context;
   std::mutex mutex;  // sessions on several threads share the streams, the staging and the kernels
   std::array<StreamLane, kLanes> lanes;

@@ -9,7 +9,7 @@
 
 namespace penstock::cuda {
 
-// The driver's own types; handles are opaque pointers.
+// The driver's own types and constants (tests/cuda/driver_header.cpp compares them); handles are opaque pointers.
 using Result = int;  // CUresult
 using Device = int;
 using Address = unsigned long long;  // CUdeviceptr
@@ -31,25 +31,9 @@ constexpr Result kContextFailures[] = {214, 220, 700, 702, 710, 714, 715, 716, 7
 
 enum class DeviceAttribute : int { kMultiprocessors = 16, kComputeMajor = 75, kComputeMinor = 76 };
 enum class FunctionAttribute : int { kMaxDynamicShared = 8 };
+enum class PointerAttribute : int { kDeviceOrdinal = 9 };
 constexpr unsigned kStreamNonBlocking = 1;
 
-// CUDA_MEMCPY2D: a copy of rows. Arrays are not used here.
-constexpr int kMemoryTypeDevice = 2;
-struct Copy2dSide {
-  size_t x_bytes = 0;
-  size_t y = 0;
-  int memory_type = kMemoryTypeDevice;
-  void* host = nullptr;
-  Address device = 0;
-  void* array = nullptr;
-  size_t pitch = 0;
-};
-struct Copy2d {
-  Copy2dSide source;
-  Copy2dSide target;
-  size_t width_bytes = 0;
-  size_t height = 0;
-};
 constexpr int kCaptureRelaxed = 2;  // kernels are loaded and workspaces allocated while a phase is captured
 
 // Of tensor maps: bf16, in rows of 128 or 64 bytes whose 16-byte pieces are permuted; what is outside reads as zeros.
@@ -78,7 +62,7 @@ constexpr int kOutsideZero = 0;
   X(cuMemcpyHtoDAsync_v2, (Address, const void*, size_t, Stream))         \
   X(cuMemcpyDtoHAsync_v2, (void*, Address, size_t, Stream))               \
   X(cuMemcpyDtoDAsync_v2, (Address, Address, size_t, Stream))             \
-  X(cuMemcpy2DAsync_v2, (const Copy2d*, Stream))                          \
+  X(cuPointerGetAttribute, (void*, PointerAttribute, Address))            \
   X(cuMemsetD8Async, (Address, unsigned char, size_t, Stream))            \
   X(cuStreamCreate, (Stream*, unsigned))                                  \
   X(cuStreamDestroy_v2, (Stream))                                         \

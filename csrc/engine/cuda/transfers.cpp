@@ -2,7 +2,8 @@
 
 #include <cstring>
 
-#include "engine/picture.h"
+#include "engine/cuda/picture_kernels.h"
+#include "engine/error.h"
 
 namespace penstock::cuda {
 namespace {
@@ -43,10 +44,10 @@ class CudaDownload : public Download {
 class CudaFrame : public DeviceFrame {
  public:
   CudaFrame(std::shared_ptr<DeviceState> device, int64_t width, int64_t height)
-      : device_(std::move(device)), row_(static_cast<size_t>(3 * width)), rows_(static_cast<size_t>(height)) {
+      : device_(std::move(device)), bytes_(static_cast<size_t>(3 * width * height)) {
     const Call call(*device_);
     moved_ = make_event();
-    memory_ = allocate_memory(row_ * rows_, "a frame");
+    memory_ = allocate_memory(bytes_, "a frame");
   }
   ~CudaFrame() override {
     const Cleanup call(*device_);
@@ -55,32 +56,23 @@ class CudaFrame : public DeviceFrame {
   }
 
   void take(const Picture& source) override {
-    move(static_cast<Stream>(source.cuda_stream), [&](Stream stream) {
-      const Copy2d copy{side(address_of(source.planes[0]), static_cast<size_t>(source.strides[0])), side(memory_, row_),
-                        row_, rows_};
-      PENSTOCK_CUDA(cuMemcpy2DAsync_v2, &copy, stream);
-    });
+    move(static_cast<Stream>(source.cuda_stream), [&](Stream) { convert_to_rgb(*device_->kernels, source, memory_); });
   }
   void give(const Picture& target) override {
-    move(static_cast<Stream>(target.cuda_stream), [&](Stream stream) {
-      const Copy2d copy{side(memory_, row_), side(address_of(target.planes[0]), static_cast<size_t>(target.strides[0])),
-                        row_, rows_};
-      PENSTOCK_CUDA(cuMemcpy2DAsync_v2, &copy, stream);
-    });
+    move(static_cast<Stream>(target.cuda_stream),
+         [&](Stream) { convert_from_rgb(*device_->kernels, memory_, target); });
   }
   void load(const void* tensor, int lane) override {
-    move(stream_of(lane), [&](Stream stream) {
-      PENSTOCK_CUDA(cuMemcpyDtoDAsync_v2, memory_, address_of(tensor), row_ * rows_, stream);
-    });
+    move(stream_of(lane),
+         [&](Stream stream) { PENSTOCK_CUDA(cuMemcpyDtoDAsync_v2, memory_, address_of(tensor), bytes_, stream); });
   }
   void store(void* tensor, int lane) override {
-    move(stream_of(lane), [&](Stream stream) {
-      PENSTOCK_CUDA(cuMemcpyDtoDAsync_v2, address_of(tensor), memory_, row_ * rows_, stream);
-    });
+    move(stream_of(lane),
+         [&](Stream stream) { PENSTOCK_CUDA(cuMemcpyDtoDAsync_v2, address_of(tensor), memory_, bytes_, stream); });
   }
 
  private:
-  // A copy on `stream`, behind the one before it, on whatever stream that was.
+  // Work on `stream`, behind the work before it, on whatever stream that was.
   template <typename Enqueue>
   void move(Stream stream, Enqueue enqueue) {
     const Call call(*device_);
@@ -92,15 +84,9 @@ class CudaFrame : public DeviceFrame {
     const Call call(*device_);
     return device_->stream(lane);
   }
-  static Copy2dSide side(Address memory, size_t pitch) {
-    Copy2dSide side;
-    side.device = memory;
-    side.pitch = pitch;
-    return side;
-  }
 
   std::shared_ptr<DeviceState> device_;
-  size_t row_, rows_;  // bytes of a row
+  size_t bytes_;
   Address memory_ = 0;
   OwnedEvent moved_;
 };
@@ -109,6 +95,22 @@ class CudaFrame : public DeviceFrame {
 
 std::unique_ptr<Download> make_download(std::shared_ptr<DeviceState> device, size_t bytes) {
   return std::make_unique<CudaDownload>(std::move(device), bytes);
+}
+
+void check_memory(DeviceState& device, const Picture& picture) {
+  const Call call(device);
+  for (int i = 0; i < plane_count(picture.format); ++i) {
+    const auto [first, last] = plane_range(picture, i);
+    for (const uint8_t* byte : {first, last}) {
+      int number = 0;
+      if (find_driver().cuPointerGetAttribute(&number, PointerAttribute::kDeviceOrdinal, address_of(byte)) != kSuccess)
+        fail(PENSTOCK_ERR_INVALID_ARGUMENT, "frame: planes[", i, "]: expected memory of device cuda:", device.number,
+             " for all of its rows, got memory of no CUDA device");
+      if (number != device.number)
+        fail(PENSTOCK_ERR_INVALID_ARGUMENT, "frame: planes[", i, "]: expected memory of device cuda:", device.number,
+             ", got memory of cuda:", number);
+    }
+  }
 }
 
 std::shared_ptr<DeviceFrame> make_frame(std::shared_ptr<DeviceState> device, int64_t width, int64_t height) {

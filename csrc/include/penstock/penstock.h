@@ -185,7 +185,9 @@ typedef struct penstock_engine_params {
 PENSTOCK_API void penstock_engine_params_init(penstock_engine_params* params);
 
 /* Opens an engine directory {plan.json, weights.safetensors, perhaps prompt.safetensors} that `penstock build` wrote.
- * The prompt, if there is one, is what its sessions begin with. `params` may be null. [any thread] */
+ * The prompt, if there is one, is what its sessions begin with. On a CUDA device the first opening measures matrix
+ * products, for 2 s at most, and writes its choices into the directory, if that can be written. `params` may be null.
+ * [any thread] */
 PENSTOCK_API penstock_status penstock_engine_open(const char* directory, const penstock_engine_params* params,
                                                   penstock_engine** engine);
 
@@ -242,7 +244,7 @@ typedef enum penstock_color {
 
 typedef enum penstock_memory {
   PENSTOCK_MEMORY_HOST = 0,
-  PENSTOCK_MEMORY_CUDA = 1, /* of the engine's device, an engine on CUDA; RGB8 only */
+  PENSTOCK_MEMORY_CUDA = 1, /* of the engine's device, an engine on CUDA */
   PENSTOCK_MEMORY_MAX_ENUM = 0x7fffffff
 } penstock_memory;
 
@@ -261,7 +263,7 @@ typedef struct penstock_frame {
   int32_t width;        /* pixels; must be those of the plan */
   int32_t height;
   void* planes[2];    /* the first row as seen; the second plane of NV12 only */
-  int64_t strides[2]; /* bytes from a row to the one below; 0: no gaps. Host frames: may be negative (bottom-up) */
+  int64_t strides[2]; /* bytes from a row to the one below; 0: no gaps; may be negative (bottom-up) */
   int64_t timestamp;
   void* cuda_stream; /* CUDA frames: the CUstream in whose order they are read or written; null: the default stream */
 } penstock_frame;

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from penstock.runtime.config import CACHE_POLICIES, CODERS, DECODERS, HISTORIES, LATENT_NORMS, MODES
+from penstock.runtime.config import CACHE_POLICIES, CODERS, DECODERS, HISTORIES, LATENT_NORMS, MODES, PRECISIONS
 from penstock.runtime.errors import PenstockError
 
 # Option → field of Config; what is not given keeps the configuration's own default.
 _FIELDS = ("steps", "mode", "history", "encoder", "decoder", "latent_norm", "noise_scale",
-           "cache_policy", "sink_threshold", "cache_frames", "sink_frames", "refresh_frames")  # fmt: skip
+           "cache_policy", "sink_threshold", "cache_frames", "sink_frames", "refresh_frames", "precision")  # fmt: skip
 
 
 def add_config_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -33,6 +33,8 @@ def add_config_arguments(parser: argparse.ArgumentParser | argparse._ArgumentGro
     parser.add_argument("--cache-frames", type=int, help="latent frames in the rolling cache (default 6)")
     parser.add_argument("--sink-frames", type=int, help="how many of them are pinned (default 3)")
     parser.add_argument("--refresh-frames", type=int, help="position at which positions start again (default 50)")
+    parser.add_argument("--precision", metavar="NAME,...", help="parts to compute in fewer bits, of "
+                        f"{', '.join(PRECISIONS)} (default none)")  # fmt: skip
 
 
 def config_fields(options: argparse.Namespace) -> dict[str, Any]:
