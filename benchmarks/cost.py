@@ -286,8 +286,9 @@ def causal_conv3d(call: Call) -> Cost:
     # A plain tensor has no frames before its first.
     halo = kernel[0] - call.number("time_stride") if "x_frame" in call.shapes else 0
     nbytes = call.ring_bytes("x", call.number("frames") + halo) + call.ring_bytes("y", written)
-    nbytes += call.ring_bytes("residual", written) + call.nbytes("weight")
-    return Cost(flops, nbytes, flops)
+    nbytes += call.ring_bytes("residual", written) + call.ring_bytes("raw", written) + call.nbytes("weight")
+    norm = 20.0 * written * prod(call.shapes["y"][1:]) if "gamma" in call.shapes else 0.0
+    return Cost(flops + norm, nbytes, flops)
 
 
 @_cost

@@ -33,7 +33,8 @@ class OpBenchmark:
     results are. settings: fields of the config under which plans have the op. values: what roles hold that must not
     be random; a role of integers that is not named holds zeros. tolerance: relative L2 that variants may differ by from
     the first baseline, in float32 and in bf16; None where their outputs need not agree. What a baseline returns must
-    not wait for the device, since it is captured into a CUDA graph.
+    not wait for the device, since it is captured into a CUDA graph. has_cuda_form: whether the op has a kernel in CUDA
+    C++ beside the one in Triton; ``cuda`` is then the engine with it, where it can be had, default or not.
     """
 
     op: str
@@ -42,6 +43,7 @@ class OpBenchmark:
     settings: Mapping[str, Any] = field(default_factory=lambda: NO_ADAPTIVE_SINKS)
     values: Callable[[Call], Mapping[str, Any]] = lambda call: {}
     tolerance: tuple[float, float] | None = (1e-4, 2e-2)
+    has_cuda_form: bool = False
 
 
 # Baseline → the module that it needs; all others are plain torch.

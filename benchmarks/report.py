@@ -4,7 +4,8 @@
 
 Only what lies between ``<!-- generated: NAME -->`` and ``<!-- end -->`` is written; all else of the page is prose. NAME
 is a result file without its suffix (where it is not there yet, that is said), ``A beside B`` for streams with another
-program's figures (published.py), or ``noise A B`` for the comparison of two. Charts go beside the page.
+program's figures (published.py), ``noise A B`` for the comparison of two, or ``layers SHAPE A`` for the convolutions of
+a video autoencoder with their times from A. Charts go beside the page.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from penstock.runtime.errors import PenstockError, os_errors_as_penstock
 
 from .charts import Bar, Point, bars, roofline
 from .compare import comparison_text
+from .conv_layers import layer_table
 from .peaks import MeasuredPeaks
 from .published import Published
 from .results import RESULTS, Results, Row, metrics_of
@@ -51,6 +53,9 @@ def _section(what: str, results: Path, charts: dict[str, str]) -> str:
         _, *names = what.split()
         first, second = (Results.load(results / f"{name}.json") for name in names)
         return f"```\n{comparison_text(first, second)}\n```"
+    if what.startswith("layers "):
+        _, shape, name = what.split()
+        return layer_table(shape, results / f"{name}.json")
     name, _, other = what.partition(" beside ")
     path = results / f"{name}.json"
     if not path.exists():

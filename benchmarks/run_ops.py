@@ -17,11 +17,11 @@ from penstock.runtime.errors import PenstockError
 
 from .cost import COMPUTE_BYTES, Call, Cost, Peaks, op_cost
 from .libraries import torch, why_missing
-from .op_benchmark import GPU_ONLY, LIBRARY, OpBenchmark, random_arrays
+from .op_benchmark import GPU_ONLY, LIBRARY, Arrays, OpBenchmark, random_arrays
 from .peaks import MeasuredPeaks
 from .shapes import Shape
 from .timing import Measure, Variant, measure_interleaved
-from .variants import EngineVariant, Rotation, Target, TorchData, TorchVariant, launching
+from .variants import EngineVariant, Rotation, Target, TorchData, TorchVariant, asking_for, launching
 
 _SECONDS = {"cpu": 0.3, "cuda": 0.15}  # per call, for all variants together
 OURS = ("cpu", "triton", "cuda", "library")
@@ -72,8 +72,7 @@ class CallBenchmark:
         call, target, values = self.call, self.target, random_arrays(self.benchmark, self.call)
         if not target.is_cuda:
             self.skipped.add("triton, cuda, library", "they need an NVIDIA device")
-        name = engine_name(call.op, target.device)
-        self._add(name, lambda: EngineVariant(call, values, target, self.rotation), lambda made: made.result())
+        self._add(engine_name(call.op, target.device), lambda: self._engine(values), lambda made: made.result())
         if why := why_missing("torch", target.device):
             self.skipped.add("all libraries", why)
             return
@@ -86,6 +85,18 @@ class CallBenchmark:
         for name, prepare in self._prepares():
             self._add(name, lambda prepare=prepare: TorchVariant(prepare, data, self.rotation),
                       lambda made: made.result(output))  # fmt: skip
+
+    def _engine(self, values: Arrays) -> EngineVariant:
+        """With the op's form in CUDA C++, where it has one and the device and this build can run it."""
+        if self.target.is_cuda and self.benchmark.has_cuda_form:
+            try:
+                with asking_for(self.call.op, "cuda"):
+                    return EngineVariant(self.call, values, self.target, self.rotation)
+            except PenstockError as error:
+                if "PENSTOCK_IMPL" not in str(error):
+                    raise
+                self.skipped.add(f"{self.call.op} in CUDA C++", str(error).splitlines()[0])
+        return EngineVariant(self.call, values, self.target, self.rotation)
 
     def _prepares(self) -> Iterator[tuple[str, Callable[[dict[str, Any]], Callable[[], Any]]]]:
         """Every implementation in torch that can run here, by name; the others are noted as skipped."""
@@ -147,7 +158,7 @@ def first_output(call: Call) -> str:
 
 _UNSAID = {"stride": 1, "upsample": 1, "time_stride": 1, "interleave": 1, "activation": "none", "clamp": "none"}
 _SAID = (*_UNSAID, "norm", "range", "advance", "phase", "count", "skip")
-_OPTIONAL = ("residual", "gate", "x_frame", "y_frame", "mean", "noise")
+_OPTIONAL = ("residual", "gate", "x_frame", "y_frame", "raw", "mean", "noise")
 
 
 def label(call: Call) -> str:

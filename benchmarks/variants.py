@@ -8,8 +8,10 @@ All variants hold the same values.
 from __future__ import annotations
 
 import importlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +26,7 @@ from .cost import Call, Cost, Peaks
 from .libraries import torch
 from .op_benchmark import Arrays
 
+IMPLEMENTATIONS = "PENSTOCK_IMPL"  # read when an engine's phases are prepared
 CACHE_BYTES = {"cpu": 40 << 20, "cuda": 64 << 20}  # more than the last cache of the machines that this is for
 _MAX_SETS = {"cpu": 16, "cuda": 256}
 _SAMPLE_SECONDS, _SHORTEST = {"cpu": 2e-3, "cuda": 4e-4}, 1e-6
@@ -65,6 +68,19 @@ class Rotation:
         sets = min(max(2, -(-2 * CACHE_BYTES[device] // max(call.nbytes(*call.shapes), 1))), _MAX_SETS[device])
         calls = _SAMPLE_SECONDS[device] / max(peaks.floor_seconds(cost), _SHORTEST)
         return cls(sets, sets * max(1, int(calls / sets)))
+
+
+@contextmanager
+def asking_for(op: str, implementation: str) -> Iterator[None]:
+    """Engines made within use this implementation of the op, unless PENSTOCK_IMPL is already set."""
+    if IMPLEMENTATIONS in os.environ:
+        yield
+        return
+    os.environ[IMPLEMENTATIONS] = f"{op}={implementation}"
+    try:
+        yield
+    finally:
+        del os.environ[IMPLEMENTATIONS]
 
 
 class EngineVariant:

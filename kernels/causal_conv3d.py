@@ -1,10 +1,11 @@
-"""causal_conv3d: y = act(conv(x) + bias + residual), the contract of csrc/ops/causal_conv3d/causal_conv3d.h.
+"""causal_conv3d: raw = conv(x) + bias + residual, y = act(raw) or act(norm(raw) gamma), the contract of
+csrc/ops/causal_conv3d/causal_conv3d.h.
 
 An implicit matrix product: one program makes BLOCK_M pixels of an output frame times a block of output channels, and
 walks through the taps of the kernel, by blocks of input channels. Nothing is made for it in memory: cached frames are
 read where they lie in the ring, the padding is a mask, a doubled picture is four convolutions of the small one whose
-pixels are interleaved, and frames of y are interleaved and written into their ring as they come. Bias, residual and
-activation are applied to the f32 sums.
+pixels are interleaved, and frames of y are interleaved and written into their ring as they come. Bias, residual, norm
+and activation are applied to the f32 sums; a norm needs all channels of a pixel in one program.
 
 Bytes (bf16): 2 (T + kt - d) s^2 P Q I read and 2 (T/d) g u^2 P Q O written, twice with a residual; what taps and places
 read again comes from the second-level cache. FLOPs: 2 (T/d) u^2 P Q g O kt ky kx I, all but the ragged ends.
@@ -23,6 +24,8 @@ weight. The compiled forms want channels in multiples of 16, but for up to 16 ou
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import triton
 import triton.language as tl
@@ -43,24 +46,33 @@ def taps_inside(top, left, height, width, kernel_height, kernel_width):
 
 
 @triton.jit
-def finish(sums, y, residual, bias, pixel, known, column, outputs, group, has_bias, has_residual, relu):
-    """act(sums + bias + residual) of the ``known`` pixels [M, 1] and columns [1, N]; y, residual: their frames."""
-    valid = known & (column < outputs)
-    offset = pixel * outputs + column
+def add_to(sums, residual, bias, raw, offset, valid, column, outputs, group, has_bias, has_residual, has_raw):
+    """sums + bias + residual, zero where there is no column, also written to raw; residual, raw: their frames."""
     sums += tl.load(bias + group * outputs + column, mask=(column < outputs) & (has_bias != 0), other=0.0).to(
         tl.float32
     )
     sums += tl.load(residual + offset, mask=valid & (has_residual != 0), other=0.0).to(tl.float32)
-    sums = tl.where((sums < 0.0) & (relu != 0), 0.0, sums)  # NaN stays
+    tl.store(raw + offset, sums.to(raw.dtype.element_ty), mask=valid & (has_raw != 0))
+    return sums
+
+
+@triton.jit
+def finish(sums, scale, y, gamma, offset, valid, column, outputs, has_gamma, activation):
+    """y = act(sums * scale * gamma), y being its frame; scale [M, 1] is 1 without gamma."""
+    sums *= scale * tl.load(gamma + column, mask=(column < outputs) & (has_gamma != 0), other=1.0).to(tl.float32)
+    if activation == 1:
+        sums = tl.where(sums < 0.0, 0.0, sums)  # NaN stays
+    if activation == 2:
+        sums = sums / (1.0 + tl.exp(-sums))
     tl.store(y + offset, sums.to(y.dtype.element_ty), mask=valid)
 
 
 @triton.jit
 def causal_conv3d_kernel(
-    x, x_frame, weight, bias, residual, residual_frame, y, y_frame,
-    x_frames, x_is_ring, residual_frames, residual_is_ring, y_frames, y_is_ring,
+    x, x_frame, weight, bias, residual, residual_frame, gamma, y, y_frame, raw, raw_frame,
+    x_frames, x_is_ring, residual_frames, residual_is_ring, y_frames, y_is_ring, raw_frames, raw_is_ring,
     height, width, inputs, outputs, kernel_time, kernel_height, kernel_width,
-    stride, upsample, time_stride, interleave, has_bias, has_residual, relu,
+    stride, upsample, time_stride, interleave, has_bias, has_residual, has_gamma, has_raw, activation,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, UNROLL: tl.constexpr,
     HALF: tl.constexpr, GATHER: tl.constexpr,
 ):  # fmt: skip
@@ -142,10 +154,21 @@ def causal_conv3d_kernel(
     y += ring_index(first_frame(y_frame, y_frames, y_is_ring), out_frame, y_frames) * frame_outputs
     added = ring_index(first_frame(residual_frame, residual_frames, residual_is_ring), out_frame, residual_frames)
     residual += added * frame_outputs
-    finish(sums, y, residual, bias, pixel, known_pixel, column, outputs, group, has_bias, has_residual, relu)
+    raw += ring_index(first_frame(raw_frame, raw_frames, raw_is_ring), out_frame, raw_frames) * frame_outputs
+    offset, valid = pixel * outputs + column, known_pixel & (column < outputs)
+    sums = add_to(sums, residual, bias, raw, offset, valid, column, outputs, group, has_bias, has_residual, has_raw)
+    squares = tl.sum(sums * sums, axis=1, keep_dims=True)
     if HALF:
-        finish(half_sums, y, residual, bias, pixel, known_pixel, half_column, outputs, group, has_bias, has_residual,
-               relu)  # fmt: skip
+        half_offset, half_valid = pixel * outputs + half_column, known_pixel & (half_column < outputs)
+        half_sums = add_to(half_sums, residual, bias, raw, half_offset, half_valid, half_column, outputs, group,
+                           has_bias, has_residual, has_raw)  # fmt: skip
+        squares += tl.sum(half_sums * half_sums, axis=1, keep_dims=True)
+    norm = tl.sqrt(squares)
+    scale = tl.sqrt(tl.cast(outputs, tl.float32)) / tl.where(norm < 1e-12, 1e-12, norm)  # NaN stays
+    scale = tl.where(has_gamma != 0, scale, 1.0)
+    finish(sums, scale, y, gamma, offset, valid, column, outputs, has_gamma, activation)
+    if HALF:
+        finish(half_sums, scale, y, gamma, half_offset, half_valid, half_column, outputs, has_gamma, activation)
 
 
 def tile(inputs: int, outputs: int) -> tuple[dict[str, int | bool], int, int]:
@@ -155,7 +178,7 @@ def tile(inputs: int, outputs: int) -> tuple[dict[str, int | bool], int, int]:
     columns: 256 pixels go with up to 96 columns, 128 with up to 192.
     """
     if inputs % 16:
-        return {"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32, "UNROLL": 1, "HALF": True, "GATHER": True}, 8, 3
+        return {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "UNROLL": 1, "HALF": True, "GATHER": True}, 8, 3
     depth = 64 if inputs % 64 == 0 else 32 if inputs % 32 == 0 else 16
     if outputs % 96 == 0:
         columns, half = (128, True) if outputs % 192 == 0 else (64, True)
@@ -174,30 +197,39 @@ def tile(inputs: int, outputs: int) -> tuple[dict[str, int | bool], int, int]:
     return constants, 8, 3 if unroll > 1 else 4
 
 
+ACTIVATIONS = {"none": 0, "relu": 1, "silu": 2}
+
+
 def causal_conv3d(
     x, weight, y, frames: int, stride: int = 1, upsample: int = 1, time_stride: int = 1, interleave: int = 1,
-    activation: str = "none", bias=None, residual=None, x_frame=None, residual_frame=None, y_frame=None,
+    activation: str = "none", bias=None, residual=None, gamma=None, raw=None, x_frame=None, residual_frame=None,
+    y_frame=None, raw_frame=None,
 ) -> None:  # fmt: skip
-    """Writes y: torch tensors in the contract's roles and layouts, and its attributes."""
+    """Writes y and raw: torch tensors in the contract's roles and layouts, and its attributes."""
     _, height, width, inputs = x.shape
     outputs = y.shape[3]
     constants, warps, stages = tile(inputs, outputs)
     columns = constants["BLOCK_N"] * 3 // 2 if constants["HALF"] else constants["BLOCK_N"]
+    if gamma is not None and outputs > columns:
+        raise ValueError(f"a norm over {outputs} channels, but a program has {columns}")
     positions = (height // stride) * (width // stride)
     blocks = triton.cdiv(positions, constants["BLOCK_M"]) * upsample**2 * triton.cdiv(outputs, columns)
+    flags = [int(tensor is not None) for tensor in (bias, residual, gamma, raw)]
+    residual, raw = y if residual is None else residual, y if raw is None else raw
     x_frame, *x_ring = ring_arguments(x, x_frame)
+    residual_frame, *residual_ring = ring_arguments(residual, residual_frame)
     y_frame, *y_ring = ring_arguments(y, y_frame)
-    residual_frame, *residual_ring = ring_arguments(y if residual is None else residual, residual_frame)
+    raw_frame, *raw_ring = ring_arguments(raw, raw_frame)
     causal_conv3d_kernel[(blocks, frames // time_stride * interleave)](
-        x, x_frame, weight, weight if bias is None else bias, y if residual is None else residual, residual_frame, y,
-        y_frame, *x_ring, *residual_ring, *y_ring, height, width, inputs, outputs, *weight.shape[1:4], stride,
-        upsample, time_stride, interleave, int(bias is not None), int(residual is not None),
-        int(activation == "relu"), **constants, num_warps=warps, num_stages=stages,
+        x, x_frame, weight, weight if bias is None else bias, residual, residual_frame,
+        weight if gamma is None else gamma, y, y_frame, raw, raw_frame, *x_ring, *residual_ring, *y_ring, *raw_ring,
+        height, width, inputs, outputs, *weight.shape[1:4], stride, upsample, time_stride, interleave, *flags,
+        ACTIVATIONS[activation], **constants, num_warps=warps, num_stages=stages,
     )  # fmt: skip
 
 
-_DATA = ("x", "weight", "bias", "residual", "y")
-_COUNTERS = ("x_frame", "residual_frame", "y_frame")
+_DATA = ("x", "weight", "bias", "residual", "gamma", "y", "raw")
+_COUNTERS = ("x_frame", "residual_frame", "y_frame", "raw_frame")
 
 
 def _variant(inputs: int, outputs: int) -> Variant:
@@ -214,9 +246,36 @@ def _variant(inputs: int, outputs: int) -> Variant:
     return Variant(causal_conv3d_kernel, types, constants, divisible, warps, stages, needs=("HGMMA",))
 
 
+class HopperTile(NamedTuple):
+    """A tile of causal_conv3d_sm90: output channels, taps that share their pixels, and a box of pixels."""
+
+    columns: int
+    taps: int
+    box: tuple[int, int]
+
+    def boxes(self, picture: tuple[int, int]) -> int:
+        """How many boxes cover a picture."""
+        return triton.cdiv(picture[0], self.box[0]) * triton.cdiv(picture[1], self.box[1])
+
+
+def hopper_tile(inputs: int, outputs: int, kernel_height: int, stride: int,
+                picture: tuple[int, int]) -> HopperTile | None:  # fmt: skip
+    """The rules of csrc/ops/causal_conv3d/tile.h, with their reasons; None for a layer that Triton does.
+
+    picture: height and width in positions, which are pixels of y, of a doubled picture before doubling.
+    """
+    columns = next((n for n in (192, 96, 64) if outputs % n == 0), 0)
+    if inputs % 32 or not columns:
+        return None
+    pixels = 192 * 192 // columns
+    taps = kernel_height if stride == 1 and kernel_height in (2, 3) else 1
+    forms = [HopperTile(columns, taps, (pixels // width, width)) for width in (8, 16)]
+    return min(forms, key=lambda form: form.boxes(picture))
+
+
 def _hopper_variant(columns: int, taps: int) -> CudaVariant:
     """A form of csrc/ops/causal_conv3d/causal_conv3d_sm90.cu, whose file says how much shared memory it takes."""
-    types = {name: kind for name, kind in _variant(96, 96).types.items() if name not in ("has_bias", "has_residual")}
+    types = {name: kind for name, kind in _variant(96, 96).types.items() if not name.startswith("has_")}
     pixel_rows = 192 * 192 // columns + 16 * (taps - 1)
     stage = 64 * (pixel_rows + taps * columns)
     stages = (224 << 10) // stage
@@ -226,7 +285,7 @@ def _hopper_variant(columns: int, taps: int) -> CudaVariant:
         {**types, "x": "tensormap", "weight": "tensormap", "frames": "i32", "box_width": "i32"},
         {"COLUMNS": columns, "TAPS": taps},
         shared=stages * (stage + 16) + 1024,
-        divisible=("bias", "residual", "y"),
+        divisible=("bias", "residual", "gamma", "y", "raw"),
         warps=16,
         needs=("HGMMA", "UTMALDG", "USETMAXREG"),
         architectures=("90a",),

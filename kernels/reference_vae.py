@@ -38,15 +38,24 @@ def put(values: Tensor, counter: Tensor | None, frames: int | None) -> Outputs:
 
 def causal_conv3d(
     x: Tensor, weight: Tensor, frames: int, stride: int, upsample: int, time_stride: int, interleave: int,
-    activation: str, bias: Tensor | None = None, residual: Tensor | None = None, x_frame: Tensor | None = None,
-    residual_frame: Tensor | None = None, y_frame: Tensor | None = None, y_frames: int | None = None,
+    activation: str, bias: Tensor | None = None, residual: Tensor | None = None, gamma: Tensor | None = None,
+    x_frame: Tensor | None = None, residual_frame: Tensor | None = None, y_frame: Tensor | None = None,
+    raw_frame: Tensor | None = None, y_frames: int | None = None, raw_frames: int | None = None,
 ) -> Outputs:  # fmt: skip
-    """act(conv + bias + residual) over ``frames`` new frames; weight [u*u*g*O, kt, ky, kx, I]."""
+    """raw = conv + bias + residual over ``frames`` new frames, only where ``raw_frames`` is given, and y = act(raw), or
+    with gamma act(norm(raw) gamma); weight [u*u*g*O, kt, ky, kx, I]."""
     clip = take(x, x_frame, frames, weight.shape[1] - time_stride)
-    y = convolve(clip, weight, bias, stride, upsample, time_stride, interleave)
+    raw = convolve(clip, weight, bias, stride, upsample, time_stride, interleave)
     if residual is not None:
-        y = y + take(residual, residual_frame, len(y))
-    return put(torch.relu(y) if activation == "relu" else y, y_frame, y_frames)
+        raw = raw + take(residual, residual_frame, len(raw))
+    y = raw if gamma is None else normalize(raw, gamma)
+    y = {"relu": torch.relu, "silu": F.silu, "none": lambda y: y}[activation](y)
+    return put(y, y_frame, y_frames) | ({"raw": put(raw, raw_frame, raw_frames)["y"]} if raw_frames else {})
+
+
+def normalize(x: Tensor, gamma: Tensor) -> Tensor:
+    """x / max(|x|, 1e-12) * sqrt(C) * gamma, |x| over the channels."""
+    return F.normalize(x, dim=-1, eps=1e-12) * math.sqrt(x.shape[-1]) * gamma
 
 
 def convolve(clip: Tensor, weight: Tensor, bias: Tensor | None, stride: int, upsample: int, time_stride: int,
@@ -74,7 +83,7 @@ def rms_silu(
     y_frame: Tensor | None = None, y_frames: int | None = None,
 ) -> Outputs:  # fmt: skip
     """act(x / max(|x|, 1e-12) * sqrt(C) * gamma), |x| over the channels."""
-    y = F.normalize(take(x, x_frame, frames), dim=-1, eps=1e-12) * math.sqrt(x.shape[-1]) * gamma
+    y = normalize(take(x, x_frame, frames), gamma)
     return put(F.silu(y) if activation == "silu" else y, y_frame, y_frames)
 
 

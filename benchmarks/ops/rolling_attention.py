@@ -13,4 +13,4 @@ def values(call):
     return {"ring_length": call.shapes["k_cache"][1] // call.number("frame_tokens")}
 
 
-BENCHMARK = OpBenchmark("rolling_attention", "dit", baselines(parts), values=values)
+BENCHMARK = OpBenchmark("rolling_attention", "dit", baselines(parts), values=values, has_cuda_form=True)

@@ -1,6 +1,6 @@
 // As swizzle.h, for tiles with rows of 64 bytes, 32 columns of bf16 (CU_TENSOR_MAP_SWIZZLE_64B): two rows share the 128
-// bytes within which the 16-byte pieces are permuted, and the permutation repeats after 8 rows, 512 bytes. So 8 rows are
-// read without conflicts, as with wider rows, and a tile may begin at every multiple of 8 rows.
+// bytes within which the 16-byte pieces are permuted, and the permutation repeats after 8 rows, 512 bytes. So 8 rows
+// are read without conflicts, as with wider rows, and a tile may begin at every multiple of 8 rows.
 #pragma once
 
 #include <cstdint>

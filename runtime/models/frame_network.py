@@ -8,8 +8,8 @@ may run in steps of some of its frames, whose rings have a counter of their own:
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import PenstockError
 from ..pack import ConvKernel, Packed, WeightSource
@@ -21,12 +21,14 @@ from ..vae_spec import FRAMES_PER_LATENT, SPATIAL_STRIDE
 class Clip:
     """The new frames of a pass or step: a plain tensor [frames, Y, X, C], or a ring of frames with its counter.
 
-    ``rate``: frames at this temporal resolution per full pass, or of a step.
+    ``rate``: frames at this temporal resolution per full pass, or of a step. ``normed``: the same after the norm of the
+    layer behind it, where that is there already.
     """
 
     tensor: Tensor
     rate: int
     counter: Tensor | None = None
+    normed: Clip | None = None
 
     @property
     def picture(self) -> tuple[int, int]:
@@ -35,6 +37,14 @@ class Clip:
     @property
     def channels(self) -> int:
         return self.tensor.shape[3]
+
+
+class Norm(NamedTuple):
+    """What a convolution makes for the layer behind it: silu(norm(y) * gamma) in ``into``, and y itself if ``keep``."""
+
+    gamma: Tensor
+    into: Clip
+    keep: bool
 
 
 class FrameNetwork:
@@ -102,15 +112,14 @@ class Pass:
     def conv(self, key: str, x: Clip, outputs: int, kernel: tuple[int, int, int], into: Clip | None = None,
              residual: Clip | None = None, taps: tuple[int, ...] = (0,), rows: int | None = None, bias: bool = True,
              stride: int = 1, upsample: int = 1, time_stride: int = 1, interleave: int = 1,
-             activation: str = "none") -> Clip:  # fmt: skip
+             activation: str = "none", norm: Norm | None = None) -> Clip:  # fmt: skip
         """activation(conv(x) + residual), into ``into`` or a new scratch clip. kernel = (kt, ky, kx), as published.
 
         ``upsample=2`` doubles the picture first. ``taps`` and ``rows`` say how the weight is packed (ConvKernel); the
-        rest are attributes of the op.
+        rest are attributes of the op. With ``norm`` the op makes both, or the norm alone, and returns that.
         """
-        if into is None:
-            picture = tuple(side * upsample // stride for side in x.picture)
-            into = self.scratch(key, x.rate // time_stride * interleave, picture, outputs)
+        if into is None and (norm is None or norm.keep):
+            into = self.scratch(key, x.rate // time_stride * interleave, scaled(x.picture, stride, upsample), outputs)
         time, *sides = kernel
         if upsample == 2:
             sides = [(side + 1) // 2 for side in sides]
@@ -118,11 +127,19 @@ class Pass:
         shape = (upsample**2 * rows_out, time, *sides, x.channels)
         weight = self.network.kernel(f"{key}.weight", shape, taps, rows, doubled=upsample == 2)
         offset = self.network.packed(f"{key}.bias", (rows_out,), rows) if bias else None
-        inputs = {"x": x.tensor, "x_frame": x.counter, "weight": weight, "bias": offset, "y_frame": into.counter}
+        inputs = {"x": x.tensor, "x_frame": x.counter, "weight": weight, "bias": offset}
         if residual is not None:
             inputs |= {"residual": residual.tensor, "residual_frame": residual.counter}
+        made = {"y": into}
+        if norm is not None:
+            made = {"y": norm.into, "raw": into}
+            inputs["gamma"] = norm.gamma
+            activation = "silu"
+            into = replace(into, normed=norm.into) if into else norm.into
+        inputs |= {f"{role}_frame": clip.counter for role, clip in made.items() if clip}
+        written = {role: clip.tensor for role, clip in made.items() if clip}
         self.plan.op(
-            "causal_conv3d", inputs, {"y": into.tensor}, frames=self.frames(x), stride=stride, upsample=upsample,
+            "causal_conv3d", inputs, written, frames=self.frames(x), stride=stride, upsample=upsample,
             time_stride=time_stride, interleave=interleave, activation=activation,
         )  # fmt: skip
         return into
@@ -135,6 +152,11 @@ class Pass:
         """Counts the pass's frames; nothing may use a ring after it."""
         for rate, counter in self.network.counters.items():
             self.plan.op("advance_frames", {}, updates={"frame": counter}, count=1 if self.single else rate)
+
+
+def scaled(picture: tuple[int, int], stride: int, upsample: int) -> tuple[int, int]:
+    """The picture that a convolution makes of this one."""
+    return picture[0] * upsample // stride, picture[1] * upsample // stride
 
 
 def check_frames(what: str, frames: Tensor, latents: Tensor, first: bool) -> None:

@@ -5,13 +5,16 @@ feature cache falls out of the rings: before the first frames they hold zeros, t
 to the first pass: down3d only remembers its frame, without its time convolution, and up3d does neither.
 
 Exact savings taken: the encoder computes only the rows of its last convolution that are the mean; the decoder's doubled
-pictures are never made, and their 3x3 convolutions are 2x2 ones over the pictures before doubling. The layers at the
-full frame rate, whose pictures are the largest, run frame by frame, so that their rings hold 3 frames and not 6.
+pictures are never made, and their 3x3 convolutions are 2x2 ones over the pictures before doubling; norm and SiLU are
+part of the convolution in front of them, which does not write what nothing else reads. The layers at the full frame
+rate, whose pictures are the largest, run frame by frame, so that their rings hold 3 frames and not 6.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,11 +23,28 @@ from ..errors import PenstockError
 from ..pack import Constant
 from ..plan import Plan, PlanBuilder, Tensor
 from ..vae_spec import FRAMES_PER_LATENT, Layer, WanVaeSpec, wan_vae_decoder, wan_vae_encoder
-from .frame_network import Clip, CoderSize, FrameNetwork, Pass, check_frames, coder_plan, frame_slice
+from .frame_network import Clip, CoderSize, FrameNetwork, Norm, Pass, check_frames, coder_plan, frame_slice, scaled
 
 _CUBE, _SQUARE, _TIME, _POINT = (3, 3, 3), (1, 3, 3), (3, 1, 1), (1, 1, 1)
 _HALO = 2  # earlier frames that a kernel of 3 frames reads
 _DOWN_HALO = 1  # the same with a stride of 2 frames
+
+
+class NextNorm(NamedTuple):
+    """The norm that the layer behind begins with: its key, and whether anything else reads what goes into it."""
+
+    key: str
+    keep: bool
+
+
+def _norm_in(layer: Layer) -> NextNorm | None:
+    """Attention begins with a norm without an activation, and in scratch; it does that itself."""
+    return NextNorm(f"{layer.key}.residual.0", True) if layer.kind == "residual" else None
+
+
+def fits_one_tile(channels: int) -> bool:
+    """Whether the kernels of causal_conv3d have so many channels of a pixel in one tile, and so can normalise it."""
+    return channels <= 128 or channels == 192
 
 
 class WanVae:
@@ -90,10 +110,8 @@ class WanVae:
             x = self._encode_step(step, frame_slice(self.plan, frames, start, count), layers[:split])
             halved = self._halve(step, layers[split], x)
             step.finish_step(count)
-        x = self._join(run, layers[split], halved)
-        for layer in layers[split + 1 :]:
-            x = self._layer(run, layer, x, None)
-        x = self._norm(run, "encoder.head.0", x)
+        x = self._join(run, layers[split], halved, _norm_in(layers[split + 1]))
+        x = self._layers(run, layers[split + 1 :], x, NextNorm("encoder.head.0", False))
         x = run.conv("encoder.head.2", x, 2 * z, _CUBE)
         mean = run.conv("conv1", x, z, _POINT, rows=z)
         normalize = self.statistics if self.latent_norm == "normalized" else {}
@@ -105,10 +123,8 @@ class WanVae:
         x = run.ring("encoder.conv1", self.step_frames, frames.shape[1:3], 3, _HALO)
         roles = {"frames": frames, "y_frame": x.counter}
         self.plan.op("frames_to_tensor", roles, {"y": x.tensor}, range="signed")
-        x = run.conv("encoder.conv1", x, self.spec.base_dim, _CUBE)
-        for layer in layers:
-            x = self._layer(run, layer, x, None)
-        return x
+        x = self._conv(run, "encoder.conv1", x, self.spec.base_dim, _CUBE, _norm_in(layers[0]))
+        return self._layers(run, layers, x, None)
 
     def _decode_pass(self, run: Pass, latents: Tensor, video: Tensor, decoded: Tensor | None) -> None:
         spec, z = self.spec, self.spec.z_dim
@@ -116,14 +132,14 @@ class WanVae:
         x = run.scratch("latents", 1, picture, z)
         self.plan.op("latents_to_tensor", {"latents": latents, **self.statistics}, {"y": x.tensor}, clamp="none")
         x = run.conv("conv2", x, z, _POINT, into=run.ring("decoder.conv1", 1, picture, z, _HALO))
-        x = run.conv("decoder.conv1", x, spec.widths[-1], _CUBE)
         layers = wan_vae_decoder(spec)
+        x = self._conv(run, "decoder.conv1", x, spec.widths[-1], _CUBE, _norm_in(layers[0]))
         split = max(index for index, layer in enumerate(layers) if layer.kind == "up3d")
         for layer, following in pairwise(layers[: split + 1]):
             into = None
             if following.kind == "up3d" and not run.single:
                 into = run.ring(following.key, x.rate, x.picture, following.inputs, _HALO)
-            x = self._layer(run, layer, x, into)
+            x = self._layer(run, layer, x, into, _norm_in(following))
         x = self._double_rate(run, layers[split], x)
         for step, start, count in run.steps(FRAMES_PER_LATENT, self.step_frames):
             given = Clip(frame_slice(self.plan, x.tensor, start, count), self.step_frames)
@@ -134,54 +150,71 @@ class WanVae:
 
     def _decode_step(self, run: Pass, x: Clip, layers: list[Layer], video: Tensor, decoded: Clip | None) -> None:
         """What comes after the frame rate was doubled for the last time, by the first of the layers."""
-        x = self._double_picture(run, layers[0], x)
-        for layer in layers[1:]:
-            x = self._layer(run, layer, x, None)
-        x = self._norm(run, "decoder.head.0", x)
+        x = self._double_picture(run, layers[0], x, _norm_in(layers[1]))
+        x = self._layers(run, layers[1:], x, NextNorm("decoder.head.0", False))
         x = run.conv("decoder.head.2", x, 3, _CUBE, into=decoded)
         self.plan.op("tensor_to_frames", {"x": x.tensor}, {"frames": video}, frames=run.frames(x), skip=0,
                      range="signed")  # fmt: skip
 
     # ---- layers -------------------------------------------------------------------------------------------------
 
-    def _layer(self, run: Pass, layer: Layer, x: Clip, into: Clip | None) -> Clip:
-        """One layer's output, in ``into`` if it is given: a residual block can write into the next layer's ring."""
+    def _layers(self, run: Pass, layers: list[Layer], x: Clip, last: NextNorm | None) -> Clip:
+        """One layer after the other; ``last``: the norm behind them."""
+        for layer, following in zip(layers, [*layers[1:], None], strict=True):
+            x = self._layer(run, layer, x, None, _norm_in(following) if following else last)
+        return x
+
+    def _layer(self, run: Pass, layer: Layer, x: Clip, into: Clip | None, norm: NextNorm | None) -> Clip:
+        """One layer's output with the norm behind it, in ``into`` if it is given: a residual block can write into the
+        next layer's ring."""
         if layer.kind == "residual":
-            return self._residual(run, layer, x, into)
+            return self._residual(run, layer, x, into, norm)
         if layer.kind == "attention":
-            return self._attention(run, layer, x)
+            return self._attention(run, layer, x, norm)
+        if layer.kind == "down2d":
+            return self._conv(run, f"{layer.key}.resample.1", x, layer.outputs, _SQUARE, norm, stride=2)
+        if layer.kind == "down3d":
+            return self._join(run, layer, self._halve(run, layer, x), norm)
         if layer.kind == "up3d":
             x = self._double_rate(run, layer, x)
-        if layer.kind.startswith("up"):
-            return self._double_picture(run, layer, x)
-        x = self._halve(run, layer, x)
-        return self._join(run, layer, x) if layer.kind == "down3d" else x
+        return self._double_picture(run, layer, x, norm)
 
-    def _norm(self, run: Pass, key: str, x: Clip, plain: bool = False) -> Clip:
-        """RMS norm and SiLU into the ring of the convolution behind it; ``plain``: the norm alone, into scratch."""
-        if plain:
-            y = run.scratch(key, x.rate, x.picture, x.channels)
-        else:
-            y = run.ring(key, x.rate, x.picture, x.channels, _HALO)
+    def _conv(self, run: Pass, key: str, x: Clip, outputs: int, kernel: tuple[int, int, int], norm: NextNorm | None,
+              stride: int = 1, upsample: int = 1, **options: Any) -> Clip:  # fmt: skip
+        """Pass.conv and the norm behind it, as one op where the kernels can."""
+        options |= {"stride": stride, "upsample": upsample}
+        if norm is None or not fits_one_tile(outputs):
+            return self._with_norm(run, run.conv(key, x, outputs, kernel, **options), norm)
+        rate = x.rate // options.get("time_stride", 1)
+        y = run.ring(norm.key, rate, scaled(x.picture, stride, upsample), outputs, _HALO)
+        gamma = run.network.packed(f"{norm.key}.gamma", (outputs,))
+        return run.conv(key, x, outputs, kernel, norm=Norm(gamma, y, norm.keep), **options)
+
+    def _with_norm(self, run: Pass, x: Clip, norm: NextNorm | None) -> Clip:
+        """x with its norm as Clip.normed, or the norm alone if nothing else is needed."""
+        if norm is None:
+            return x
+        normed = run.ring(norm.key, x.rate, x.picture, x.channels, _HALO)
+        self._norm(run, norm.key, x, normed, "silu")
+        return replace(x, normed=normed) if norm.keep else normed
+
+    def _norm(self, run: Pass, key: str, x: Clip, y: Clip, activation: str) -> None:
         gamma = run.network.packed(f"{key}.gamma", (x.channels,))
         roles = {"x": x.tensor, "x_frame": x.counter, "gamma": gamma, "y_frame": y.counter}
-        activation = "none" if plain else "silu"
         self.plan.op("rms_silu", roles, {"y": y.tensor}, frames=run.frames(x), activation=activation)
-        return y
 
-    def _residual(self, run: Pass, layer: Layer, x: Clip, into: Clip | None) -> Clip:
+    def _residual(self, run: Pass, layer: Layer, x: Clip, into: Clip | None, norm: NextNorm | None) -> Clip:
         key, width = layer.key, layer.outputs
-        y = self._norm(run, f"{key}.residual.0", x)
-        y = run.conv(f"{key}.residual.2", y, width, _CUBE)
-        y = self._norm(run, f"{key}.residual.3", y)
+        y = self._conv(run, f"{key}.residual.2", x.normed, width, _CUBE, NextNorm(f"{key}.residual.3", False))
         shortcut = x if layer.inputs == width else run.conv(f"{key}.shortcut", x, width, _POINT)
-        return run.conv(f"{key}.residual.6", y, width, _CUBE, into=into, residual=shortcut)
+        return self._conv(run, f"{key}.residual.6", y, width, _CUBE, norm, into=into, residual=shortcut)
 
-    def _attention(self, run: Pass, layer: Layer, x: Clip) -> Clip:
+    def _attention(self, run: Pass, layer: Layer, x: Clip, norm: NextNorm | None) -> Clip:
         """Softmax attention inside every frame, with one head."""
         plan, key, width = self.plan, layer.key, layer.inputs
         tokens = run.frames(x) * x.picture[0] * x.picture[1]
-        normed = self._norm(run, f"{key}.norm", x, plain=True)
+        normed = run.scratch(f"{key}.norm", x.rate, x.picture, width)
+        self._norm(run, f"{key}.norm", x, normed, "none")
         qkv = plan.scratch(f"{run.name}.{key}.to_qkv", (tokens, 3 * width))
         roles = {"x": plan.view(normed.tensor, (tokens, width)),
                  "weight": run.network.packed(f"{key}.to_qkv.weight", (3 * width, width)),
@@ -190,24 +223,21 @@ class WanVae:
         attended = run.scratch(f"{key}.attended", x.rate, x.picture, width)
         out = plan.view(attended.tensor, (tokens, width))
         plan.op("spatial_attention", {"qkv": qkv}, {"out": out}, frames=run.frames(x))
-        return run.conv(f"{key}.proj", attended, width, _POINT, residual=x)
+        return self._conv(run, f"{key}.proj", attended, width, _POINT, norm, residual=x)
 
     def _halve(self, run: Pass, layer: Layer, x: Clip) -> Clip:
-        """Half the picture. down3d: in the ring of :meth:`_join`, which takes all frames of a pass, also from steps."""
-        halved = into = None
-        if layer.kind == "down3d":
-            picture = x.picture[0] // 2, x.picture[1] // 2
-            rate = FRAMES_PER_LATENT if run.in_steps else x.rate
-            halved = run.network.ring(layer.key, rate, picture, layer.outputs, _DOWN_HALO)
-            into = Clip(halved.tensor, x.rate, run.network.step_counter) if run.in_steps else halved
-        x = run.conv(f"{layer.key}.resample.1", x, layer.outputs, _SQUARE, into=into, stride=2)
-        return halved or x
+        """Half the picture, in the ring of :meth:`_join`, which takes all frames of a pass, also from steps."""
+        rate = FRAMES_PER_LATENT if run.in_steps else x.rate
+        halved = run.network.ring(layer.key, rate, scaled(x.picture, 2, 1), layer.outputs, _DOWN_HALO)
+        into = Clip(halved.tensor, x.rate, run.network.step_counter) if run.in_steps else halved
+        run.conv(f"{layer.key}.resample.1", x, layer.outputs, _SQUARE, into=into, stride=2)
+        return halved
 
-    def _join(self, run: Pass, layer: Layer, halved: Clip) -> Clip:
+    def _join(self, run: Pass, layer: Layer, halved: Clip, norm: NextNorm | None) -> Clip:
         """Frames joined by two, with the last one of the pass before."""
         if run.single:
-            return Clip(halved.tensor, halved.rate // 2, halved.counter)
-        return run.conv(f"{layer.key}.time_conv", halved, layer.outputs, _TIME, time_stride=2)
+            return self._with_norm(run, Clip(halved.tensor, halved.rate // 2, halved.counter), norm)
+        return self._conv(run, f"{layer.key}.time_conv", halved, layer.outputs, _TIME, norm, time_stride=2)
 
     def _double_rate(self, run: Pass, layer: Layer, x: Clip) -> Clip:
         """Two frames of every one."""
@@ -215,8 +245,8 @@ class WanVae:
             return Clip(x.tensor, 2 * x.rate, x.counter)
         return run.conv(f"{layer.key}.time_conv", x, layer.inputs, _TIME, interleave=2)
 
-    def _double_picture(self, run: Pass, layer: Layer, x: Clip) -> Clip:
-        return run.conv(f"{layer.key}.resample.1", x, layer.outputs, _SQUARE, upsample=2)
+    def _double_picture(self, run: Pass, layer: Layer, x: Clip, norm: NextNorm | None) -> Clip:
+        return self._conv(run, f"{layer.key}.resample.1", x, layer.outputs, _SQUARE, norm, upsample=2)
 
 
 def wan_vae_plan(

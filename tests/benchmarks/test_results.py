@@ -13,6 +13,7 @@ import pytest
 
 from penstock.benchmarks import machine
 from penstock.benchmarks.compare import compare, comparison_text
+from penstock.benchmarks.conv_layers import layer_table
 from penstock.benchmarks.published import Published
 from penstock.benchmarks.report import write_report
 from penstock.benchmarks.results import Results, merge_passes
@@ -163,11 +164,11 @@ def test_the_page(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text(json.dumps(published))
     page = tmp_path / "docs" / "performance.md"
     page.parent.mkdir()
-    marks = ("ops_cuda", "streams beside other", "noise ops_cuda ops_again")
+    marks = ("ops_cuda", "streams beside other", "noise ops_cuda ops_again", "layers wan-480x832 ops_cuda")
     page.write_text("# Prose\n" + "".join(f"<!-- generated: {mark} -->\nold\n<!-- end -->\nprose\n" for mark in marks))
     written = write_report(tmp_path, page)
     text = page.read_text()
-    assert text.startswith("# Prose\n") and "old" not in text and text.count("\nprose\n") == 3
+    assert text.startswith("# Prose\n") and "old" not in text and text.count("\nprose\n") == 4
     assert "| gemm | 1.3b-480x832-2 3120x1536 | library | 125 | 0.5% | 640 TFLOP/s | 80 | 1.20 |" in text
     assert "| 3.00 (18) |" in text and "0 of 2 metrics changed beyond the noise" in text
     assert "flash3: flash-attn-3 is not installed" in text and "a note" in text
@@ -182,6 +183,18 @@ def test_the_page(tmp_path: Path) -> None:
     assert len(list(roofline.iterfind(".//{*}circle"))) == 2
     write_report(tmp_path, page)
     assert page.read_text() == text
+
+
+def test_the_table_of_convolutions(tmp_path: Path) -> None:
+    """96 to 96 at 480x832: 2 4 480 832 96 96 27 FLOPs; two more frames read than the 4 that are written; 10 x 104 boxes
+    of 48 x 8 in each, of the 132 multiprocessors' 32 waves 4160 / 4224. A time only where one was measured."""
+    row = "| 4x480x832, 96 to 96, 3x3x3, norm | 5 | 795.0 | 767 | 1006.3 | 96 x 48 x 8 | 4160 | 98 % | "
+    assert row + " |  |" in layer_table("wan-480x832", tmp_path / "ops_cuda.json").splitlines()
+    call = "6x480x832x96->6x480x832x96 kernel=3x3x3 activation=silu +x_frame +y_frame"
+    measured = op_row("cuda", 2012.6) | {"op": "causal_conv3d", "shape": "wan-480x832", "call": call}
+    run_of(measured).save(tmp_path / "ops_cuda.json")
+    table = layer_table("wan-480x832", tmp_path / "ops_cuda.json").splitlines()
+    assert row + "2013 | 50 |" in table and sum(line.endswith("|  |  |") for line in table) == len(table) - 5
 
 
 def test_a_page_without_marks(tmp_path: Path) -> None:

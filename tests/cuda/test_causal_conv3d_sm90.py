@@ -8,13 +8,14 @@ it is, nor what the manual does not say. On a device: tests/gpu/test_causal_conv
 from __future__ import annotations
 
 import ctypes
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
 from penstock.kernels import reference_vae
+from penstock.kernels.causal_conv3d import ACTIVATIONS, hopper_tile
 from tests.helpers import Arrays, assert_accurate, normal
 from tests.ops.test_causal_conv3d import LAYERS as EVERY_LAYER
 from tests.ops.test_causal_conv3d import Layer, counter_of, normal_weight, ring_of
@@ -31,6 +32,8 @@ class Case(NamedTuple):
     programs: int = 1
     box_width: int = 0  # 0: the rule's
     steps: int = 1  # each time_stride frames of x
+    norm: str = ""  # with gamma; "raw": with that, too
+    activation: str = "relu"
 
 
 # Every number of columns with every number of taps that share their pixels, in pictures that fill no tile.
@@ -51,6 +54,9 @@ CASES = {
     "boxes 8 wide": Case("picture", (64, 192), (26, 9), 1, 8),
     "boxes 16 wide": Case("picture", (32, 192), (13, 17), 3, 16),
     "doubled, boxes 16 wide": Case("up2d", (32, 96), (23, 17), 3, 16),
+    "norm of 96": Case("picture", (32, 96), (13, 19), norm="raw", activation="silu"),
+    "norm of 192": Case("shortcut", (64, 192), (13, 19), 2, norm="gamma", activation="silu"),
+    "norm of 64": Case("up2d", (32, 64), (6, 3), norm="raw", activation="none"),
     "all at once": Case("all at once", (32, 64), (5, 3), 2),
 }
 
@@ -74,8 +80,12 @@ def test_on_rings(rng: np.random.Generator, convolution: ctypes.CDLL, name: str,
         "residual_frame": counter_of(seen[1]),
         "y_frame": counter_of(seen[2]),
     }
+    if case.norm:
+        inputs["gamma"] = normal(rng, case.channels[1])
+    if case.norm == "raw":
+        inputs["raw_frame"] = counter_of(int(rng.integers(50)))
     y_frames = out + int(rng.integers(3))
-    check(convolution, case, rounded(inputs), (y_frames, *y_shape), activation="relu", seed=int(seen[0]), eager=eager)
+    check(convolution, case, rounded(inputs), (y_frames, *y_shape), case.activation, seed=int(seen[0]), eager=eager)
 
 
 @pytest.mark.parametrize("name", ["96 columns, 3 taps", "192 columns, 1 tap", "64 columns, 3 taps"])
@@ -112,7 +122,7 @@ def test_order_of_threads_does_not_matter(rng: np.random.Generator, convolution:
     x_shape, y_shape = layer.shapes(case.channels, case.picture)
     inputs = rounded({"x": normal(rng, 2, *x_shape), "weight": normal_weight(rng, layer, case.channels)})
     first, again = (run(convolution, case, inputs, (2, *y_shape), "none", 2, seed) for seed in (1, 77))
-    assert torch.equal(first.view(torch.int16), again.view(torch.int16))
+    assert torch.equal(first["y"].view(torch.int16), again["y"].view(torch.int16))
 
 
 @pytest.mark.parametrize("outputs", [64, 96, 192, 384])
@@ -152,6 +162,17 @@ def test_form(convolution: ctypes.CDLL, outputs: int, kernel_height: int, stride
     assert form_of(convolution, layer) == expected
 
 
+def test_form_is_what_python_says(rng: np.random.Generator, convolution: ctypes.CDLL) -> None:
+    """hopper_tile, which docs/performance.md is made with."""
+    for _ in range(300):
+        outputs, kernel_height, stride = (int(rng.choice(sizes)) for sizes in ((64, 96, 128, 192, 288, 384),
+                                                                               (1, 2, 3, 5), (1, 2)))  # fmt: skip
+        picture = tuple(int(side) for side in rng.integers(1, 500, 2))
+        layer = ConvLayer(1, *picture, 32, outputs, 1, kernel_height, 3, stride, 1, 1, 1)
+        tile = hopper_tile(32, outputs, kernel_height, stride, picture)
+        assert form_of(convolution, layer) == [tile.columns, tile.taps, tile.box[1], tile.box[0] * tile.box[1]]
+
+
 def rounded(inputs: Arrays) -> dict[str, torch.Tensor]:
     """As the kernel gets them: floats in bf16."""
     tensors = {role: torch.from_numpy(values) for role, values in inputs.items()}
@@ -177,30 +198,39 @@ class Frames(ctypes.Structure):
 
 
 def run(convolution: ctypes.CDLL, case: Case, inputs: dict[str, torch.Tensor], y_shape: tuple[int, ...],
-        activation: str, frames: int, seed: int, eager: bool = False) -> torch.Tensor:  # fmt: skip
-    """y as the kernel leaves it; NaN at first."""
-    layer, weight, bias = LAYERS[case.layer], inputs["weight"], inputs.get("bias")
-    y = torch.full(y_shape, float("nan"), dtype=torch.bfloat16)
+        activation: str, frames: int, seed: int, eager: bool = False) -> dict[str, torch.Tensor]:  # fmt: skip
+    """y, and raw if there is a counter for it, as the kernel leaves them; NaN at first."""
+    layer, weight = LAYERS[case.layer], inputs["weight"]
+    outputs = {role: torch.full(y_shape, float("nan"), dtype=torch.bfloat16) for role in ("y", "raw")}
+    if "raw_frame" not in inputs:
+        del outputs["raw"]
     sizes = ConvLayer(layer.out_frames(frames), *case.picture, *case.channels, *weight.shape[1:4], layer.stride,
                       layer.upsample, layer.time_stride, layer.interleave)  # fmt: skip
-    x, residual, out = (Frames.of(tensor, inputs.get(f"{role}_frame")) for role, tensor in (
-        ("x", inputs["x"]), ("residual", inputs.get("residual")), ("y", y)))  # fmt: skip
+
+    def frames_of(role: str) -> Any:
+        return ctypes.byref(Frames.of(outputs.get(role, inputs.get(role)), inputs.get(f"{role}_frame")))
+
+    def pointer(role: str) -> ctypes.c_void_p | None:
+        return ctypes.c_void_p(inputs[role].data_ptr()) if role in inputs else None
+
     problem = convolution.emulate_causal_conv3d(
-        ctypes.byref(x), ctypes.c_void_p(weight.data_ptr()), len(weight),
-        None if bias is None else ctypes.c_void_p(bias.data_ptr()), ctypes.byref(residual), ctypes.byref(out),
-        ctypes.byref(sizes), int(activation == "relu"), case.box_width, case.programs, seed, int(eager),
+        frames_of("x"), pointer("weight"), len(weight), pointer("bias"), frames_of("residual"), pointer("gamma"),
+        frames_of("y"), frames_of("raw"), ctypes.byref(sizes), ACTIVATIONS[activation], case.box_width, case.programs,
+        seed, int(eager),
     )  # fmt: skip
     assert problem is None, problem.decode()
-    return y
+    return outputs
 
 
 def check(convolution: ctypes.CDLL, case: Case, inputs: dict[str, torch.Tensor], y_shape: tuple[int, ...],
           activation: str, seed: int, eager: bool = False, frames: int | None = None) -> None:  # fmt: skip
     layer = LAYERS[case.layer]
     frames = frames or case.steps * layer.time_stride
-    y = run(convolution, case, inputs, y_shape, activation, frames, seed, eager)
+    outputs = run(convolution, case, inputs, y_shape, activation, frames, seed, eager)
     options = {"frames": frames, "activation": activation, "y_frames": y_shape[0], **layer.attributes}
+    options["raw_frames"] = y_shape[0] if "raw" in outputs else None
     exact = {role: tensor.double() if tensor.is_floating_point() else tensor for role, tensor in inputs.items()}
-    expected = reference_vae.causal_conv3d(**exact, **options)["y"]
-    plain = reference_vae.causal_conv3d(**inputs, **options)["y"]
-    assert_accurate(y.float().numpy(), expected, plain.float(), 0.0, "causal_conv3d_sm90")
+    expected = reference_vae.causal_conv3d(**exact, **options)
+    plain = reference_vae.causal_conv3d(**inputs, **options)
+    for role, values in outputs.items():
+        assert_accurate(values.float().numpy(), expected[role], plain[role].float(), 0.0, f"causal_conv3d_sm90: {role}")

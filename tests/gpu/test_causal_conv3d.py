@@ -14,7 +14,7 @@ from penstock.kernels.nvcc import obstacle
 from tests.helpers import relative_l2
 from tests.ops.test_causal_conv3d import LAYERS
 
-from .test_ops import EngineOp
+from .test_ops import EngineOp, Tensors
 
 FORMS = ["triton", pytest.param("cuda", marks=pytest.mark.skipif(obstacle() is not None, reason=str(obstacle())))]
 # Layer, input and output channels, picture in positions, new frames of x.
@@ -35,6 +35,7 @@ PRODUCTION = {
     "ragged doubled": ("up2d", (192, 96), (11, 19), 2),
     "TAEHV": ("memory block", (64, 64), (240, 416), 2),
 }
+NORMED = {"96, 480x832", "192, 240x416", "up2d to 96", "down2d", "ragged", "TAEHV"}  # with gamma, and raw beside y
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -57,28 +58,33 @@ def test_production_shape(rng: np.random.Generator, monkeypatch: pytest.MonkeyPa
         "y_frame": seen[1],
     }
     inputs["x"][(int(seen[0]) + frames) % x_frames] = float("nan")  # in front of the halo
-    attributes = {"frames": frames, "activation": "none", **layer.attributes}
-    y, again = (run(inputs, (out + 1, *y_shape), attributes) for _ in range(2))
-    assert torch.equal(y.view(torch.int16), again.view(torch.int16))
+    if name in NORMED:
+        inputs |= {"gamma": normal(channels[1]), "raw_frame": seen[0]}
+    attributes = {"frames": frames, "activation": "silu" if name in NORMED else "none", **layer.attributes}
+    made, again = (run(inputs, (out + 1, *y_shape), attributes) for _ in range(2))
     exact, plain = (expect(inputs, dtype, out + 1, attributes) for dtype in (torch.float32, torch.bfloat16))
-    assert torch.equal(y.isnan(), exact.isnan())
-    error, yardstick = (relative_l2(values.nan_to_num(), exact.nan_to_num()) for values in (y, plain))
-    print(f"{name}: relative L2 {error:.1e}, plain bf16 {yardstick:.1e}")
-    assert error <= 2 * yardstick
+    for role, values in made.items():
+        assert torch.equal(values.view(torch.int16), again[role].view(torch.int16))
+        assert torch.equal(values.isnan(), exact[role].isnan())
+        error, yardstick = (relative_l2(one.nan_to_num(), exact[role].nan_to_num()) for one in (values, plain[role]))
+        print(f"{name}, {role}: relative L2 {error:.1e}, plain bf16 {yardstick:.1e}")
+        assert error <= 2 * yardstick
 
 
 def normal(*shape: int) -> torch.Tensor:
     return torch.randn(shape, dtype=torch.bfloat16, device="cuda")
 
 
-def run(inputs: dict[str, torch.Tensor], y_shape: tuple[int, ...], attributes: dict[str, int | str]) -> torch.Tensor:
-    y = torch.full(y_shape, float("nan"), dtype=torch.bfloat16, device="cuda")
-    EngineOp("causal_conv3d", {"y": y_shape}, {})(**inputs, y=y, **attributes)
-    return y
+def run(inputs: Tensors, y_shape: tuple[int, ...], attributes: dict[str, int | str]) -> Tensors:
+    roles = ("y", "raw") if "raw_frame" in inputs else ("y",)
+    outputs = {role: torch.full(y_shape, float("nan"), dtype=torch.bfloat16, device="cuda") for role in roles}
+    EngineOp("causal_conv3d", dict.fromkeys(roles, y_shape), {})(**inputs, **outputs, **attributes)
+    return outputs
 
 
-def expect(inputs: dict[str, torch.Tensor], dtype: torch.dtype, y_frames: int,
-           attributes: dict[str, int | str]) -> torch.Tensor:  # fmt: skip
+def expect(inputs: Tensors, dtype: torch.dtype, y_frames: int, attributes: dict[str, int | str]) -> Tensors:
     tensors = {role: tensor.to(dtype) if tensor.is_floating_point() else tensor for role, tensor in inputs.items()}
+    raw_frames = y_frames if "raw_frame" in inputs else None
     with torch.backends.cudnn.flags(allow_tf32=False), torch.device("cuda"):
-        return reference_vae.causal_conv3d(**tensors, y_frames=y_frames, **attributes)["y"].float()
+        outputs = reference_vae.causal_conv3d(**tensors, y_frames=y_frames, raw_frames=raw_frames, **attributes)
+    return {role: values.float() for role, values in outputs.items()}

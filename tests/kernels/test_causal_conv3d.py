@@ -10,7 +10,7 @@ from penstock.kernels import reference_vae
 from penstock.kernels.causal_conv3d import causal_conv3d, tile
 from tests.helpers import Arrays, normal
 from tests.kernels.check import DEVICE, Tensors, check_kernel, every_dtype
-from tests.ops.test_causal_conv3d import LAYERS, Layer, counter_of, normal_weight, ring_of
+from tests.ops.test_causal_conv3d import LAYERS, NORMS, Layer, counter_of, norm_inputs, normal_weight, ring_of
 
 # Some of every class of input and output channels, with ragged columns.
 CHANNELS = {
@@ -20,15 +20,17 @@ CHANNELS = {
 }  # fmt: skip
 
 
-def check_conv(dtype: torch.dtype, inputs: Arrays, y_shape: tuple[int, ...], **attributes: int | str) -> None:
+def check_conv(dtype: torch.dtype, inputs: Arrays, y_shape: tuple[int, ...], raw_frames: int | None = None,
+               **attributes: int | str) -> None:  # fmt: skip
     def expected(given: Tensors) -> Tensors:
         """On the device: its convolutions round float32 to TF32, as the kernel's products do."""
         with torch.device(DEVICE):
             placed = {role: values.to(DEVICE) for role, values in given.items()}
-            y = reference_vae.causal_conv3d(**placed, y_frames=y_shape[0], **attributes)["y"]
-        return {"y": y.cpu()}
+            outputs = reference_vae.causal_conv3d(**placed, y_frames=y_shape[0], raw_frames=raw_frames, **attributes)
+        return {role: values.cpu() for role, values in outputs.items()}
 
-    check_kernel(causal_conv3d, dtype, inputs, {"y": y_shape}, expected=expected, **attributes)
+    outputs = {"y": y_shape} | ({"raw": (raw_frames, *y_shape[1:])} if raw_frames else {})
+    check_kernel(causal_conv3d, dtype, inputs, outputs, expected=expected, **attributes)
 
 
 def check_on_rings(
@@ -93,6 +95,21 @@ def test_nan_passes_the_activation(rng: np.random.Generator, dtype: torch.dtype)
     inputs = {"x": normal(rng, 1, 2, 2, 16), "weight": normal_weight(rng, layer, (16, 4))}
     inputs["x"][0, 1, 1, 0] = np.nan
     check_conv(dtype, inputs, (1, 2, 2, 4), frames=1, activation="relu", **layer.attributes)
+
+
+@every_dtype
+@pytest.mark.parametrize(("has_norm", "has_raw", "activation"), NORMS)
+def test_norm_and_raw(rng: np.random.Generator, dtype: torch.dtype, has_norm: bool, has_raw: bool,
+                      activation: str) -> None:  # fmt: skip
+    layer, channels = (LAYERS["pool"], (32, 96)) if has_norm else (LAYERS["up2d"], (16, 8))
+    inputs, y_shape, raw_frames = norm_inputs(rng, layer, channels, (3, 5), 2, has_norm, has_raw)
+    check_conv(dtype, inputs, y_shape, raw_frames, frames=2, activation=activation, **layer.attributes)
+
+
+def test_norm_needs_all_channels_in_a_program() -> None:
+    x, weight, y = (torch.zeros(shape) for shape in ((1, 1, 1, 16), (384, 1, 1, 1, 16), (1, 1, 1, 384)))
+    with pytest.raises(ValueError, match="a norm over 384 channels, but a program has 192"):
+        causal_conv3d(x, weight, y, 1, gamma=torch.zeros(384))
 
 
 @pytest.mark.parametrize("inputs", range(16, 1025, 16))

@@ -85,11 +85,15 @@ def counter_of(frames: int) -> np.ndarray:
     return np.array([frames], np.int64)
 
 
-def check_conv(inputs: Arrays, y_shape: tuple[int, ...], atol: float = 5e-7, **attributes: int | str) -> Arrays:
-    def expected(tensors: dict[str, torch.Tensor]) -> reference_vae.Outputs:
-        return reference_vae.causal_conv3d(**tensors, y_frames=y_shape[0], **attributes)
+def check_conv(inputs: Arrays, y_shape: tuple[int, ...], atol: float = 5e-7, raw_frames: int | None = None,
+               **attributes: int | str) -> Arrays:  # fmt: skip
+    """raw_frames: of the optional output raw; None for none."""
 
-    return check_op("causal_conv3d", inputs, {"y": y_shape}, expected=expected, atol=atol, **attributes)
+    def expected(tensors: dict[str, torch.Tensor]) -> reference_vae.Outputs:
+        return reference_vae.causal_conv3d(**tensors, y_frames=y_shape[0], raw_frames=raw_frames, **attributes)
+
+    outputs = {"y": y_shape} | ({"raw": (raw_frames, *y_shape[1:])} if raw_frames else {})
+    return check_op("causal_conv3d", inputs, outputs, expected=expected, atol=atol, **attributes)
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
@@ -122,6 +126,51 @@ def test_every_layer_on_plain_tensors(rng: np.random.Generator, name: str, pictu
     x_shape, y_shape = layer.shapes((5, 7), picture)
     inputs = {"x": normal(rng, 2, *x_shape), "weight": normal_weight(rng, layer, (5, 7))}
     check_conv(inputs, (layer.out_frames(2), *y_shape), frames=2, activation="none", **layer.attributes)
+
+
+NORMS = [(norm, raw, activation) for norm in (True, False) for raw in (True, False)
+         for activation in ("silu", "none", "relu")]  # fmt: skip
+
+
+def norm_inputs(rng: np.random.Generator, layer: Layer, channels: tuple[int, int], picture: tuple[int, int],
+                frames: int, has_norm: bool, has_raw: bool) -> tuple[Arrays, tuple[int, ...], int | None]:  # fmt: skip
+    """Roles of a convolution with a norm or raw, all frames in rings that wrap; y's shape and raw's frames."""
+    x_shape, y_shape = layer.shapes(channels, picture)
+    seen, out = rng.integers(0, 50, 3), layer.out_frames(frames)
+    inputs = {
+        "x": ring_of(rng, x_shape, seen[0], frames, layer.halo, frames + layer.halo),
+        "x_frame": counter_of(seen[0]),
+        "weight": normal_weight(rng, layer, channels),
+        "bias": normal(rng, layer.interleave * channels[1]),
+        "residual": normal(rng, out, *y_shape),
+        "y_frame": counter_of(seen[1]),
+    }
+    if has_norm:
+        inputs["gamma"] = normal(rng, channels[1])
+    if has_raw:
+        inputs["raw_frame"] = counter_of(seen[2])
+    return inputs, (out + 1, *y_shape), out + 2 if has_raw else None
+
+
+@pytest.mark.parametrize(("has_norm", "has_raw", "activation"), NORMS)
+@pytest.mark.parametrize(("name", "channels"), [("residual block", (3, 150)), ("up2d", (8, 16)),
+                                                ("up3d in time", (5, 7))])  # fmt: skip
+def test_norm_and_raw(rng: np.random.Generator, name: str, channels: tuple[int, int], has_norm: bool, has_raw: bool,
+                      activation: str) -> None:  # fmt: skip
+    layer, frames = LAYERS[name], 2
+    picture = (int(rng.integers(1, 8)), int(rng.integers(1, 30)))
+    inputs, y_shape, raw_frames = norm_inputs(rng, layer, channels, picture, frames, has_norm, has_raw)
+    check_conv(inputs, y_shape, raw_frames=raw_frames, frames=frames, activation=activation, **layer.attributes)
+
+
+def test_norm_of_zeros_and_of_tiny_pixels(rng: np.random.Generator) -> None:
+    """Without a bias a pixel of zeros stays zero; a pixel shorter than 1e-12 is divided by 1e-12."""
+    layer = LAYERS["shortcut"]
+    x = normal(rng, 1, 3, 3, 4)
+    x[0, 0], x[0, 1] = 0, x[0, 1] * 1e-14
+    inputs = {"x": x, "weight": normal_weight(rng, layer, (4, 6)), "gamma": normal(rng, 6)}
+    y = check_conv(inputs, (1, 3, 3, 6), frames=1, activation="silu", **layer.attributes)["y"]
+    assert not y[0, 0].any() and 0 < abs(y[0, 1]).max() < 0.1
 
 
 @pytest.mark.parametrize(("channels", "picture", "frames"), [((96, 96), (30, 53), 2), ((384, 32), (15, 26), 1)])

@@ -6,29 +6,35 @@
 //   bias            in   compute  [g O]                  optional
 //   residual        in   compute  [D, u P, u Q, O]       optional; a ring if residual_frame is given
 //   residual_frame  in   i64      [1]                    optional, at y's rate
+//   gamma           in   compute  [O]                    optional: y is then normalised
 //   y               out  compute  [B, u P, u Q, O]       a ring if y_frame is given
 //   y_frame         in   i64      [1]                    optional, at y's rate
+//   raw             out  compute  [C, u P, u Q, O]       optional: what y is made of; a ring if raw_frame is given
+//   raw_frame       in   i64      [1]                    optional, at y's rate
 //   frames          T new frames of x, a multiple of d
 //   stride          s: 1 pads with zeros by (k - 1) / 2 on all sides; 2 pads at the right and the bottom only
 //   upsample        u: 2 doubles the picture, as below
 //   time_stride     d, interleave g: as below. These four are 1 or 2, stride and upsample not both 2
-//   activation      "none" or "relu"
+//   activation      "none", "relu" or "silu"
 //
 // Step t = 0 .. T/d - 1 reads the frames f(i) = d t + i - (kt - d) of x, i = 0 .. kt - 1, and writes the frames
 // g t + j of y, j = 0 .. g - 1. Negative frames are the halo: kt - d frames that earlier calls left in the ring, which
 // has room for T + kt - d, or zeros for a plain x. With x zero outside of the picture, places a, b = 0 .. u - 1 in a
 // block of u x u pixels, and a first tap at r(p, a, k) = s p for s = 2 and p + floor((a + 1 - k) / 2) for s = 1:
 //
-//   y[g t + j, u p + a, u q + b, o] = act(bias[j O + o] + residual[g t + j, u p + a, u q + b, o]
+//   raw[g t + j, u p + a, u q + b, o] = bias[j O + o] + residual[g t + j, u p + a, u q + b, o]
 //       + sum over i, v, w, c of weight[((u a + b) g + j) O + o, i, v, w, c] x[f(i), r(p, a, ky) + v, r(q, b, kx) + w,
-//       c])
+//       c]
+//   y = act(raw), or with gamma act(raw / max(|raw|, 1e-12) * sqrt(O) * gamma), |raw| the norm over a pixel's channels
+//
+// So the norm of the layer behind (rms_silu) costs no pass of its own, and what only it reads is never written.
 //
 // A published 3x3 kernel over a picture that was doubled (nearest) is four 2x2 kernels over the picture itself, with
 // the taps added that see the same pixel (ConvKernel in runtime/pack.py): 16 products in place of 36.
 //
-// Accumulates in f32. Step state: reads the three counters. FLOPs: 2 (T/d) u^2 P Q g O kt ky kx I.
-// Bytes (elements of compute): (T + kt - d) s^2 P Q I + (T/d) g u^2 P Q O, twice with a residual, + u^2 g O kt ky kx I.
-// Tuned for I, O = 16 to 384, 3x3x3, pictures of 30x52 to 480x832. Source: spec 4.6, 4.7.
+// Sums and norm in f32. Step state: reads the four counters. FLOPs: 2 (T/d) u^2 P Q g O kt ky kx I.
+// Bytes (elements of compute): (T + kt - d) s^2 P Q I + (T/d) g u^2 P Q O, once more each with a residual and with raw,
+// + u^2 g O kt ky kx I. Tuned for I, O = 16 to 384, 3x3x3, pictures of 30x52 to 480x832. Source: spec 4.6, 4.7.
 #pragma once
 
 #include "engine/op.h"
@@ -37,7 +43,7 @@ namespace penstock::ops {
 
 inline const OpContract kCausalConv3d{
     "causal_conv3d",
-    "y = act(conv(x) + bias + residual)",
+    "raw = conv(x) + bias + residual, y = act(raw) or act(norm(raw) * gamma)",
     {
         {"x", Access::kIn, DType::kCompute, "A s*P s*Q I"},
         {"x_frame", Access::kIn, DType::kI64, "1", true},
@@ -45,8 +51,11 @@ inline const OpContract kCausalConv3d{
         {"bias", Access::kIn, DType::kCompute, "g*O", true},
         {"residual", Access::kIn, DType::kCompute, "D u*P u*Q O", true},
         {"residual_frame", Access::kIn, DType::kI64, "1", true},
+        {"gamma", Access::kIn, DType::kCompute, "O", true},
         {"y", Access::kOut, DType::kCompute, "B u*P u*Q O"},
         {"y_frame", Access::kIn, DType::kI64, "1", true},
+        {"raw", Access::kOut, DType::kCompute, "C u*P u*Q O", true},
+        {"raw_frame", Access::kIn, DType::kI64, "1", true},
     },
     {
         {"frames", Attribute::Type::kInt, "T"},
@@ -54,7 +63,7 @@ inline const OpContract kCausalConv3d{
         {"upsample", Attribute::Type::kInt, "u"},
         {"time_stride", Attribute::Type::kInt, "d"},
         {"interleave", Attribute::Type::kInt, "g"},
-        {"activation", Attribute::Type::kChoice, "", {"none", "relu"}},
+        {"activation", Attribute::Type::kChoice, "", {"none", "relu", "silu"}},
     },
     [](const Symbols& symbols) -> std::string {
       for (const char* factor : {"s", "u", "d", "g"})

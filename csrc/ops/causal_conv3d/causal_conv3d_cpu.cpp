@@ -11,6 +11,7 @@
 #include "engine/cpu/vector_math.h"
 #include "engine/frames.h"
 #include "engine/thread_pool.h"
+#include "ops/rms_silu/rms_silu.h"
 
 namespace penstock::ops {
 namespace {
@@ -187,6 +188,35 @@ void write_block(const Conv& conv, const Block& block, Finish with, float* y) {
   }
 }
 
+PENSTOCK_MULTIVERSION
+void activate(int64_t count, const float* x, bool silu, float* y) {
+  if (silu)
+    for (int64_t i = 0; i < count; ++i) y[i] = x[i] / (1.0f + fast_exp(-x[i]));
+  else
+    for (int64_t i = 0; i < count; ++i) y[i] = x[i] < 0.0f ? 0.0f : x[i];
+}
+
+// y = act(raw), or act(norm(raw) gamma), whose pixels are complete; y may be raw.
+void finish_frames(const OpArgs& args, const FrameRing<float>& raw, const FrameRing<float>& y, int64_t frames,
+                   ThreadPool& pool) {
+  const int64_t channels = args.dim("O"), pixels = y.frame_elements / channels;
+  const int64_t blocks = (pixels + kBlockPixels - 1) / kBlockPixels;
+  const float* gamma = args.data<const float>("gamma");
+  const std::string& activation = args.choice("activation");
+  pool.for_each(frames * blocks, [&](int64_t task) {
+    const int64_t frame = task / blocks, first = task % blocks * kBlockPixels;
+    const int64_t count = std::min(kBlockPixels, pixels - first);
+    const float* from = raw.frame(frame) + first * channels;
+    float* to = y.frame(frame) + first * channels;
+    if (gamma) normalize_pixels(count, channels, from, gamma, activation == "silu", to);
+    if (gamma && activation != "relu") return;
+    if (activation == "none")
+      std::copy_n(from, count * channels, to);
+    else
+      activate(count * channels, gamma ? to : from, activation == "silu", to);
+  });
+}
+
 }  // namespace
 
 void causal_conv3d_cpu(const OpArgs& args, ThreadPool& pool) {
@@ -196,9 +226,11 @@ void causal_conv3d_cpu(const OpArgs& args, ThreadPool& pool) {
   const auto y = frames_of<float>(args, "y", "y_frame", out_frames);
   FrameRing<const float> residual{};
   if (args.has("residual")) residual = frames_of<const float>(args, "residual", "residual_frame", out_frames);
+  const auto sums = args.has("raw") ? frames_of<float>(args, "raw", "raw_frame", out_frames) : y;
   const float* weight = args.data<const float>("weight");
   const float* bias = args.data<const float>("bias");
-  const bool relu = args.choice("activation") == "relu";
+  // An activation without a norm and without raw is applied while the block is in cache.
+  const bool is_one_pass = !args.has("raw") && !args.has("gamma") && args.choice("activation") != "silu";
 
   const int64_t column_blocks = (width + kBlockColumns - 1) / kBlockColumns;
   const int64_t pixel_blocks = (conv.positions + kBlockPixels - 1) / kBlockPixels;
@@ -215,9 +247,11 @@ void causal_conv3d_cpu(const OpArgs& args, ThreadPool& pool) {
     for (int64_t i = 0; i < conv.kernel_time; ++i)
       block.frames.push_back(x.frame(conv.time_stride * (step + 1) + i - conv.kernel_time));
     const Finish with{bias ? bias + group * width + column : nullptr,
-                      residual.base ? residual.frame(frame) + column : nullptr, relu};
-    write_block(conv, block, with, y.frame(frame) + column);
+                      residual.base ? residual.frame(frame) + column : nullptr,
+                      is_one_pass && args.choice("activation") == "relu"};
+    write_block(conv, block, with, sums.frame(frame) + column);
   });
+  if (!is_one_pass) finish_frames(args, sums, y, out_frames, pool);
 }
 
 }  // namespace penstock::ops

@@ -24,6 +24,12 @@ cuda::Numbers tile(int64_t inputs, int64_t outputs) {
   return {{"GATHER", 0}, {"BLOCK_K", depth}, {"UNROLL", unroll}, {"BLOCK_N", columns}, {"HALF", half}};
 }
 
+// ACTIVATIONS of kernels/causal_conv3d.py.
+int activation(const OpArgs& args) {
+  const std::string& name = args.choice("activation");
+  return name == "relu" ? 1 : name == "silu" ? 2 : 0;
+}
+
 int64_t out_frames(const OpArgs& args) { return args.dim("T") / args.dim("d") * args.dim("g"); }
 
 conv::Layer layer_of(const OpArgs& args) {
@@ -33,8 +39,18 @@ conv::Layer layer_of(const OpArgs& args) {
       fail(PENSTOCK_ERR_UNSUPPORTED, "causal_conv3d: ", symbol, " = ", value, " is too large for a CUDA device");
     return static_cast<int>(value);
   };
-  return {static_cast<int>(out_frames(args)), size("P"), size("Q"), size("I"), size("O"), size("kt"),
-          size("ky"), size("kx"), size("s"), size("u"), size("d"), size("g")};
+  return {static_cast<int>(out_frames(args)),
+          size("P"),
+          size("Q"),
+          size("I"),
+          size("O"),
+          size("kt"),
+          size("ky"),
+          size("kx"),
+          size("s"),
+          size("u"),
+          size("d"),
+          size("g")};
 }
 
 // How the kernel for Hopper does a layer; 0 columns if it does not.
@@ -51,7 +67,7 @@ Form form_for_hopper(const OpArgs& args, const conv::Layer& layer, const cuda::L
     tiles = conv::Tiles(layer, form.columns, form.box_width).count();
   }
   const conv::Choice choice = conv::choose({launcher.architecture(), launcher.has_kernel(kHopperKernel, {}),
-                                            args.dim("I"), args.dim("O"), tiles, wanted});
+                                            args.dim("I"), args.dim("O"), args.has("gamma"), tiles, wanted});
   if (choice.implementation.empty())
     fail(PENSTOCK_ERR_UNSUPPORTED, "PENSTOCK_IMPL: causal_conv3d=", wanted, ": ", std::string(choice.why));
   return choice.implementation == "cuda" ? form : Form{};
@@ -61,6 +77,7 @@ void add_sizes(cuda::Launch& launch, const OpArgs& args) {
   cuda::add_ring_sizes(launch, args, "x", "x_frame");
   cuda::add_ring_sizes(launch, args, "residual", "residual_frame");
   cuda::add_ring_sizes(launch, args, "y", "y_frame");
+  cuda::add_ring_sizes(launch, args, "raw", "raw_frame");
 }
 
 void run_on_hopper(const OpArgs& args, const conv::Layer& layer, const Form& form, cuda::Launcher& launcher) {
@@ -69,10 +86,12 @@ void run_on_hopper(const OpArgs& args, const conv::Layer& layer, const Form& for
   launch.tensor_map(conv::tiled_frames(x.data, x.shape[0], layer, form.columns, form.taps, form.box_width));
   launch.pointer(args.tensor("x_frame"));
   launch.tensor_map(conv::tiled_weights(weight.data, weight.shape[0], layer, form.columns));
-  for (const char* role : {"bias", "residual", "residual_frame", "y", "y_frame"}) launch.pointer(args.tensor(role));
+  for (const char* role : {"bias", "residual", "residual_frame", "gamma", "y", "y_frame", "raw", "raw_frame"})
+    launch.pointer(args.tensor(role));
   add_sizes(launch, args);
-  for (const char* symbol : {"P", "Q", "I", "O", "kt", "ky", "kx", "s", "u", "d", "g"}) launch.integer(args.dim(symbol));
-  launch.integer(args.choice("activation") == "relu").integer(layer.frames).integer(form.box_width);
+  for (const char* symbol : {"P", "Q", "I", "O", "kt", "ky", "kx", "s", "u", "d", "g"})
+    launch.integer(args.dim(symbol));
+  launch.integer(activation(args)).integer(layer.frames).integer(form.box_width);
   const int64_t tiles = conv::Tiles(layer, form.columns, form.box_width).count();
   launch.run({std::min<int64_t>(tiles, launcher.multiprocessors())});
 }
@@ -81,13 +100,18 @@ void run_by_triton(const OpArgs& args, cuda::Launcher& launcher) {
   const TensorView& x = args.tensor("x");
   const int64_t inputs = args.dim("I"), outputs = args.dim("O");
   cuda::Launch launch = launcher.kernel("causal_conv3d", tile(inputs, outputs));
-  for (const char* role : {"x", "x_frame", "weight", "bias", "residual", "residual_frame", "y", "y_frame"})
+  for (const char* role :
+       {"x", "x_frame", "weight", "bias", "residual", "residual_frame", "gamma", "y", "y_frame", "raw", "raw_frame"})
     launch.pointer(args.tensor(role));
   add_sizes(launch, args);
   launch.integer(x.shape[1]).integer(x.shape[2]).integer(inputs).integer(outputs);
   for (const char* symbol : {"kt", "ky", "kx", "s", "u", "d", "g"}) launch.integer(args.dim(symbol));
-  launch.integer(args.has("bias")).integer(args.has("residual")).integer(args.choice("activation") == "relu");
+  for (const char* role : {"bias", "residual", "gamma", "raw"}) launch.integer(args.has(role));
+  launch.integer(activation(args));
   const int64_t columns = launch.constant("BLOCK_N") * (launch.constant("HALF") ? 3 : 2) / 2;
+  if (args.has("gamma") && outputs > columns)
+    fail(PENSTOCK_ERR_UNSUPPORTED, "causal_conv3d: a norm over ", outputs, " channels on a CUDA device, at most ",
+         columns);
   const int64_t blocks =
       cuda::ceil_div(args.dim("P") * args.dim("Q"), launch.constant("BLOCK_M")) * cuda::ceil_div(outputs, columns);
   launch.run({blocks * args.dim("u") * args.dim("u"), out_frames(args)});

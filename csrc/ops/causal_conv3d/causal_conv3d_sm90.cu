@@ -1,25 +1,28 @@
-// causal_conv3d for Hopper: y = act(conv(x) + bias + residual), bf16, as an implicit matrix product.
+// causal_conv3d for Hopper: raw = conv(x) + bias + residual, y = act(raw) or act(norm(raw) gamma), bf16, as an implicit
+// matrix product.
 //
-// The op, its layouts and its cost: causal_conv3d.h. One block for each multiprocessor takes one tile (tile.h) after the
-// other; 4 warpgroups of 128 threads:
+// The op, its layouts and its cost: causal_conv3d.h. One block for each multiprocessor takes one tile (tile.h) after
+// the other; 4 warpgroups of 128 threads:
 //
 //   producer   one thread. For every tap in time, tap in a row and 32 input channels, one copy by TMA of the pixels
 //              that the tile sees, straight from their place in the ring, and one of weights for every tap in a column.
 //              What lies outside of the picture comes as zeros, which is the padding; so does a frame before the first
 //              of a plain tensor. 32 registers
 //   consumers  three warpgroups with 64 to 192 pixels each: wgmma with exactly as many columns as the tile has output
-//              channels, sums in f32. Then bias, residual and activation, and the pixels of y. 160 registers
+//              channels, sums in f32. Then bias, residual, norm and activation, and the pixels of y. Four lanes of a
+//              warp have all channels of two pixels, so a norm takes two exchanges. 160 registers
 //
-// What this is bound by, without care, is not the tensor cores but the way from the second-level cache: for every tap
-// anew, 384 pixels and 96 channels would ask for 53 bytes in each of the cycles that their products take, and there are
-// 25 to 40. So a copy of pixels has kTaps - 1 more rows, and serves all taps of a column of the kernel: the next tap's
-// operand is the same memory a row of pixels further, which is a multiple of what the swizzle repeats after. That leaves
-// 26 bytes with 96 channels and 30 with 192.
+// Without care this is bound not by the tensor cores but by the way from the second-level cache: for every tap anew, 384
+// pixels and 96 channels ask for 53 bytes in each of the cycles that their products take, 192 and 192 for 43. So a copy
+// of pixels has kTaps - 1 more rows, and serves all taps of a column of the kernel: the next tap's operand is the same
+// memory a row of pixels further, which is a multiple of what the swizzle repeats after. That leaves 25 and 29.
 //
 // A consumer that is done with a tile writes it while the others compute, and the producer is kStages steps ahead.
+#include <cmath>
 #include <cstdint>
 
 #include "ops/causal_conv3d/tile.h"
+#include "ptx/approximate.h"
 #include "ptx/bf16.h"
 #include "ptx/mbarrier.h"
 #include "ptx/swizzle_64.h"
@@ -74,12 +77,11 @@ struct Ring {
 
 struct Arguments {
   const TensorMap &x, &weight;
-  const uint4 *bias, *residual;  // 8 channels each; null where absent
-  uint4* y;
-  Ring x_ring, residual_ring, y_ring;
+  const uint4 *bias, *residual, *gamma;  // 8 channels each; null where absent
+  uint4 *y, *raw;
+  Ring x_ring, residual_ring, y_ring, raw_ring;
   Layer layer;
-  int box_width;
-  bool relu;
+  int box_width, activation;  // 1: relu, 2: silu
 };
 
 // Goes round the stages. parity: of the phase in which a stage is filled.
@@ -205,16 +207,11 @@ __device__ void gather_columns(float (&values)[8], int lane) {
     }
 }
 
-// values += 8 bf16.
-__device__ void add_eight(float (&values)[8], const uint4& added) {
-  const uint32_t pairs[] = {added.x, added.y, added.z, added.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    float first, second;
-    ptx::unpack_bf16(pairs[i], first, second);
-    values[2 * i] += first;
-    values[2 * i + 1] += second;
-  }
+__device__ void unpack_eight(float (&values)[8], const uint4& packed) {
+  ptx::unpack_bf16(packed.x, values[0], values[1]);
+  ptx::unpack_bf16(packed.y, values[2], values[3]);
+  ptx::unpack_bf16(packed.z, values[4], values[5]);
+  ptx::unpack_bf16(packed.w, values[6], values[7]);
 }
 
 __device__ uint4 pack_eight(const float (&values)[8]) {
@@ -222,15 +219,23 @@ __device__ uint4 pack_eight(const float (&values)[8]) {
           ptx::pack_bf16(values[4], values[5]), ptx::pack_bf16(values[6], values[7])};
 }
 
-// Where a tile's results go, in units of 8 channels.
+__device__ void add_eight(float (&values)[8], const uint4& packed) {
+  float added[8];
+  unpack_eight(added, packed);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) values[i] += added[i];
+}
+
+// Where a tile's results go, in units of 8 channels; null where there is none.
 struct Target {
   __device__ Target(const Arguments& arguments, const Tile& tile)
-      : layer(arguments.layer), tile(tile), y(nullptr), residual(nullptr), bias(nullptr) {
+      : layer(arguments.layer), tile(tile), gamma(arguments.gamma), activation(arguments.activation) {
     const int64_t frame = int64_t{layer.height} * layer.width * layer.upsample * layer.upsample * (layer.outputs / 8);
     y = arguments.y + arguments.y_ring.slot(tile.frame) * frame;
-    if (arguments.residual) residual = arguments.residual + arguments.residual_ring.slot(tile.frame) * frame;
-    if (arguments.bias)
-      bias = arguments.bias + (tile.frame % layer.interleave * layer.outputs + tile.channel) / 8;
+    raw = arguments.raw ? arguments.raw + arguments.raw_ring.slot(tile.frame) * frame : nullptr;
+    residual = arguments.residual ? arguments.residual + arguments.residual_ring.slot(tile.frame) * frame : nullptr;
+    bias = arguments.bias;
+    if (bias) bias += (tile.frame % layer.interleave * layer.outputs + tile.channel) / 8;
   }
 
   // Of a pixel of the tile's box; -1 beyond the picture.
@@ -243,34 +248,83 @@ struct Target {
 
   const Layer& layer;
   const Tile& tile;
-  uint4* y;
-  const uint4 *residual, *bias;
+  uint4 *y, *raw;
+  const uint4 *residual, *bias, *gamma;
+  int activation;
 };
 
-// Bias, residual, activation; thread: its number in the warpgroup, first_pixel: the warpgroup's first of the box.
+// The fragment's floats that are a lane's eight of a row: before gather_columns two of every eight columns, after it
+// eight in a row.
+__device__ constexpr int place_of(int group, int r, int i) { return 16 * group + i / 2 * 4 + 2 * r + i % 2; }
+
+// Bias and residual onto a row's sums, which become raw; returns the factor of the row's norm. A row is a pixel, of
+// which a lane has 8 of every 32 channels.
+template <int kCount>
+__device__ float add_up(float (&sums)[kCount], int r, const Target& target, int64_t offset, int lane) {
+  float squares = 0.0f;
+#pragma unroll
+  for (int group = 0; group < kCount / 16; ++group) {
+    float values[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) values[i] = sums[place_of(group, r, i)];
+    gather_columns(values, lane);
+    const int eight = group * 4 + lane % 4;
+    if (target.bias) add_eight(values, target.bias[eight]);
+    if (target.residual && offset >= 0) add_eight(values, target.residual[offset + eight]);
+    if (target.raw && offset >= 0) target.raw[offset + eight] = pack_eight(values);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      squares += values[i] * values[i];
+      sums[place_of(group, r, i)] = values[i];
+    }
+  }
+  squares += ptx::shuffle_xor(squares, 1);
+  squares += ptx::shuffle_xor(squares, 2);
+  const float inverse = ptx::reciprocal_root(squares);
+  return sqrtf(2.0f * kCount) * (inverse > 1e12f ? 1e12f : inverse);  // NaN stays
+}
+
+__device__ void activate(float (&values)[8], int activation) {
+  constexpr float kLog2E = 1.4426950408889634f;
+  if (activation == 1)
+#pragma unroll
+    for (float& value : values) value = value < 0.0f ? 0.0f : value;  // NaN stays
+  if (activation == 2)
+#pragma unroll
+    for (float& value : values) value *= ptx::reciprocal(1.0f + ptx::exp2(-kLog2E * value));
+}
+
+// A row of y.
+template <int kCount>
+__device__ void store_row(const float (&sums)[kCount], int r, float factor, const Target& target, int64_t offset,
+                          int lane) {
+#pragma unroll
+  for (int group = 0; group < kCount / 16; ++group) {
+    const int eight = group * 4 + lane % 4;
+    float values[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) values[i] = sums[place_of(group, r, i)];
+    if (target.gamma) {
+      float gamma[8];
+      unpack_eight(gamma, target.gamma[eight]);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) values[i] *= factor * gamma[i];
+    }
+    activate(values, target.activation);
+    target.y[offset + eight] = pack_eight(values);
+  }
+}
+
+// thread: its number in the warpgroup; first_pixel: the warpgroup's first of the box.
 template <int kColumns, int kBlocks>
-__device__ void store(float (&sums)[kBlocks][kColumns / 2], const Target& target, int first_pixel, int thread,
-                      bool relu) {
-  const int lane = thread % 32;
+__device__ void store(float (&sums)[kBlocks][kColumns / 2], const Target& target, int first_pixel, int thread) {
 #pragma unroll
   for (int block = 0; block < kBlocks; ++block)
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const int64_t offset = target.offset(first_pixel + block * kBlockPixels + ptx::fragment_row(thread, 2 * r));
-#pragma unroll
-      for (int group = 0; group < kColumns / 32; ++group) {
-        float values[8];
-#pragma unroll
-        for (int i = 0; i < 8; ++i) values[i] = sums[block][16 * group + i / 2 * 4 + 2 * r + i % 2];
-        gather_columns(values, lane);
-        const int eight = group * 4 + lane % 4;
-        if (offset < 0) continue;
-        if (target.bias) add_eight(values, target.bias[eight]);
-        if (target.residual) add_eight(values, target.residual[offset + eight]);
-#pragma unroll
-        for (int i = 0; i < 8; ++i) values[i] = relu && values[i] < 0.0f ? 0.0f : values[i];  // NaN stays
-        target.y[offset + eight] = pack_eight(values);
-      }
+      const float factor = add_up(sums[block], r, target, offset, thread % 32);
+      if (offset >= 0) store_row(sums[block], r, factor, target, offset, thread % 32);
     }
 }
 
@@ -286,8 +340,7 @@ __device__ void consume(const Arguments& arguments, typename Form<kColumns, kTap
     typename F::Sums sums;
     sum_up<kColumns, kTaps>(sums, shared, turn, arguments, consumer, thread % 32);
     const Tile tile = tiles.tile(number);
-    store<kColumns, F::kBlocks>(sums, Target(arguments, tile), consumer * F::kBlocks * kBlockPixels, thread,
-                                arguments.relu);
+    store<kColumns, F::kBlocks>(sums, Target(arguments, tile), consumer * F::kBlocks * kBlockPixels, thread);
   }
 }
 
@@ -323,18 +376,20 @@ __device__ void convolve(const Arguments& arguments) {
 extern "C" __global__ __launch_bounds__(penstock::conv::kThreads, 1) void causal_conv3d_sm90(
     const __grid_constant__ penstock::TensorMap x, const int64_t* x_frame,
     const __grid_constant__ penstock::TensorMap weight, const uint4* bias, const uint4* residual,
-    const int64_t* residual_frame, uint4* y, const int64_t* y_frame, int x_frames, int x_is_ring, int residual_frames,
-    int residual_is_ring, int y_frames, int y_is_ring, int height, int width, int inputs, int outputs, int kernel_time,
-    int kernel_height, int kernel_width, int stride, int upsample, int time_stride, int interleave, int relu,
+    const int64_t* residual_frame, const uint4* gamma, uint4* y, const int64_t* y_frame, uint4* raw,
+    const int64_t* raw_frame, int x_frames, int x_is_ring, int residual_frames, int residual_is_ring, int y_frames,
+    int y_is_ring, int raw_frames, int raw_is_ring, int height, int width, int inputs, int outputs, int kernel_time,
+    int kernel_height, int kernel_width, int stride, int upsample, int time_stride, int interleave, int activation,
     int frames, int box_width) {
   using namespace penstock::conv;
   using F = Form<PENSTOCK_COLUMNS, PENSTOCK_TAPS>;
   static_assert(PENSTOCK_WARPS * 32 == kThreads && PENSTOCK_SHARED >= sizeof(F::Shared) + 1023,
                 "kernels/causal_conv3d.py says otherwise");
-  const Layer layer{frames,       height,       width,  inputs,   outputs,     kernel_time,
+  const Layer layer{frames,        height,       width,  inputs,   outputs,     kernel_time,
                     kernel_height, kernel_width, stride, upsample, time_stride, interleave};
-  convolve<PENSTOCK_COLUMNS, PENSTOCK_TAPS>({x, weight, bias, residual, y, Ring(x_frame, x_frames, x_is_ring),
-                                             Ring(residual_frame, residual_frames, residual_is_ring),
-                                             Ring(y_frame, y_frames, y_is_ring), layer, box_width, relu != 0});
+  const Ring x_ring(x_frame, x_frames, x_is_ring), residual_ring(residual_frame, residual_frames, residual_is_ring);
+  const Ring y_ring(y_frame, y_frames, y_is_ring), raw_ring(raw_frame, raw_frames, raw_is_ring);
+  convolve<PENSTOCK_COLUMNS, PENSTOCK_TAPS>({x, weight, bias, residual, gamma, y, raw, x_ring, residual_ring, y_ring,
+                                             raw_ring, layer, box_width, activation});
 }
 #endif

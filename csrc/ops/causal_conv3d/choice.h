@@ -12,6 +12,7 @@ struct Facts {
   int architecture;         // 90 for compute capability 9.0
   bool has_cuda_kernel;     // whether this build has causal_conv3d_sm90: it needs nvcc
   int64_t inputs, outputs;  // channels
+  bool has_norm;            //
   int64_t tiles;            // that the kernel would compute
   std::string_view wanted;  // from PENSTOCK_IMPL: "triton", "cuda" or empty
 };
@@ -34,8 +35,12 @@ constexpr Choice choose(const Facts& facts) {
                                                              : "";
   if (!obstacle.empty()) return {is_wanted ? "" : "triton", obstacle};
   // A network also has such layers: whoever asks for the CUDA kernel gets it where it is.
-  if (facts.inputs % kDepth != 0) return {"triton", "a copy by TMA takes 32 input channels, and padding would be waste"};
-  if (columns_for(facts.outputs) == 0) return {"triton", "output channels in multiples of 64 or 96 fill a wgmma exactly"};
+  if (facts.inputs % kDepth != 0)
+    return {"triton", "a copy by TMA takes 32 input channels, and padding would be waste"};
+  if (columns_for(facts.outputs) == 0)
+    return {"triton", "output channels in multiples of 64 or 96 fill a wgmma exactly"};
+  if (facts.has_norm && columns_for(facts.outputs) != facts.outputs)
+    return {"triton", "a norm needs all channels of a pixel in one tile"};
   if (facts.tiles > INT32_MAX) return {"triton", "the CUDA kernel counts its tiles in 32 bits"};
   if (is_wanted) return {"cuda", "asked for"};
   if (!kIsVerifiedOnDevice) return {"triton", "the CUDA kernel has not been verified on a device"};

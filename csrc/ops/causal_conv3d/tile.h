@@ -57,10 +57,10 @@ constexpr int box_width_for(int height, int width, int columns) {
 
 // Where a tile is.
 struct Tile {
-  int frame;            // of y, in this call
-  int down, right;      // the place in a block of a doubled picture
-  int row, column;      // of its first position
-  int channel;          // its first output channel
+  int frame;        // of y, in this call
+  int down, right;  // the place in a block of a doubled picture
+  int row, column;  // of its first position
+  int channel;      // its first output channel
   int box_width;
 };
 

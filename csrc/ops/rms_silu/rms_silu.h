@@ -33,6 +33,9 @@ inline const OpContract kRmsSilu{
     },
 };
 
+// What the op does to `pixels` pixels [pixels, channels]; y may be x.
+void normalize_pixels(int64_t pixels, int64_t channels, const float* x, const float* gamma, bool silu, float* y);
+
 void rms_silu_cpu(const OpArgs& args, ThreadPool& pool);
 void rms_silu_cuda(const OpArgs& args, cuda::Launcher& launcher);
 

@@ -12,8 +12,10 @@ namespace {
 
 constexpr int64_t kPixels = 256;
 
+}  // namespace
+
 PENSTOCK_MULTIVERSION
-void normalize(int64_t pixels, int64_t channels, const float* x, const float* gamma, bool silu, float* y) {
+void normalize_pixels(int64_t pixels, int64_t channels, const float* x, const float* gamma, bool silu, float* y) {
   const float root = std::sqrt(static_cast<float>(channels));
   for (int64_t i = 0; i < pixels; ++i, x += channels, y += channels) {
     float squares = 0.0f;
@@ -32,8 +34,6 @@ void normalize(int64_t pixels, int64_t channels, const float* x, const float* ga
   }
 }
 
-}  // namespace
-
 void rms_silu_cpu(const OpArgs& args, ThreadPool& pool) {
   const int64_t frames = args.dim("T"), pixels = args.dim("P") * args.dim("Q"), channels = args.dim("C");
   const auto x = frames_of<const float>(args, "x", "x_frame", frames);
@@ -44,8 +44,8 @@ void rms_silu_cpu(const OpArgs& args, ThreadPool& pool) {
   const int64_t blocks = (pixels + kPixels - 1) / kPixels;
   pool.for_each(frames * blocks, [&](int64_t task) {
     const int64_t frame = task / blocks, first = task % blocks * kPixels;
-    normalize(std::min(kPixels, pixels - first), channels, x.frame(frame) + first * channels, gamma, silu,
-              y.frame(frame) + first * channels);
+    normalize_pixels(std::min(kPixels, pixels - first), channels, x.frame(frame) + first * channels, gamma, silu,
+                     y.frame(frame) + first * channels);
   });
 }
 

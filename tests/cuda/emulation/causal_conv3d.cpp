@@ -48,8 +48,9 @@ struct Frames {
 
 // Runs the kernel on `programs` blocks. box_width: 0 for the rule's. Returns null or what went wrong.
 const char* emulate_causal_conv3d(const Frames* x, const uint16_t* weight, int weight_rows, const uint16_t* bias,
-                                  const Frames* residual, const Frames* y, const penstock::conv::Layer* layer, int relu,
-                                  int box_width, int programs, unsigned seed, int eager) {
+                                  const Frames* residual, const uint16_t* gamma, const Frames* y, const Frames* raw,
+                                  const penstock::conv::Layer* layer, int activation, int box_width, int programs,
+                                  unsigned seed, int eager) {
   using namespace penstock::conv;
   static char problem[200];
   const int columns = columns_for(layer->outputs), taps = taps_for(layer->kernel_height, layer->stride);
@@ -58,9 +59,11 @@ const char* emulate_causal_conv3d(const Frames* x, const uint16_t* weight, int w
                                            tiled_weights(weight, weight_rows, *layer, columns)};
   const penstock::TensorMap maps[] = {map_of(tensors[0]), map_of(tensors[1])};
   const auto ring = [](const Frames& frames) { return Ring(frames.counter, frames.frames, frames.counter != nullptr); };
-  const auto eights = [](const uint16_t* data) { return reinterpret_cast<const uint4*>(data); };
-  const Arguments arguments{maps[0], maps[1], eights(bias), eights(residual->data), const_cast<uint4*>(eights(y->data)),
-                            ring(*x), ring(*residual), ring(*y), *layer, box_width, relu != 0};
+  const auto eights = [](const uint16_t* data) { return reinterpret_cast<uint4*>(const_cast<uint16_t*>(data)); };
+  const Arguments arguments{maps[0],         maps[1],         eights(bias),      eights(residual->data),
+                            eights(gamma),   eights(y->data), eights(raw->data), ring(*x),
+                            ring(*residual), ring(*y),        ring(*raw),        *layer,
+                            box_width,       activation};
   for (int block = 0; block < programs; ++block) try {
       penstock::ptx::all_products().clear();
       emulation::run_block([&] { convolve_form(arguments, columns, taps); }, kThreads, block, programs, 232448,
@@ -97,11 +100,11 @@ void conv_form(const penstock::conv::Layer* layer, int* form) {
 }
 
 // The implementation that is chosen, a colon, and why.
-const char* choose_convolution(int architecture, int has_cuda_kernel, int64_t inputs, int64_t outputs, int64_t tiles,
-                               const char* wanted) {
+const char* choose_convolution(int architecture, int has_cuda_kernel, int64_t inputs, int64_t outputs, int has_norm,
+                               int64_t tiles, const char* wanted) {
   static std::string text;
   const auto [implementation, why] =
-      penstock::conv::choose({architecture, has_cuda_kernel != 0, inputs, outputs, tiles, wanted});
+      penstock::conv::choose({architecture, has_cuda_kernel != 0, inputs, outputs, has_norm != 0, tiles, wanted});
   text = std::string(implementation) + ": " + std::string(why);
   return text.c_str();
 }

@@ -11,6 +11,7 @@ namespace emulation {
 namespace {
 
 constexpr int kWarp = 32;
+constexpr int kRoundsOfIdleness = 50;
 constexpr size_t kStackBytes = 256 << 10;
 constexpr uint32_t kWindow = 1024 + 16;  // where a block's shared memory begins: not where a tile may
 
@@ -75,12 +76,13 @@ std::string describe_deadlock() {
   return "";
 }
 
-// Lets every thread that can go on do so, the warps in a random order. Returns whether there was one.
-bool run_round(std::vector<int>& warps) {
+// Lets every thread that can go on do so, but those of the idle warp, the warps in a random order. Returns whether
+// there was one.
+bool run_round(std::vector<int>& warps, int idle) {
   std::shuffle(warps.begin(), warps.end(), running->random);
   bool progress = false;
   for (const int warp : warps)
-    for (int lane = 0; lane < kWarp && running->problem.empty(); ++lane) {
+    for (int lane = warp == idle ? kWarp : 0; lane < kWarp && running->problem.empty(); ++lane) {
       running->current = warp * kWarp + lane;
       Fiber& fiber = self();
       if (fiber.is_done || (fiber.waits_for && !(*fiber.waits_for)())) continue;
@@ -153,12 +155,17 @@ void run_block(const std::function<void()>& kernel, int threads, int block, int 
   const auto is_done = [&] {
     return std::all_of(state.fibers.begin(), state.fibers.end(), [](const Fiber& fiber) { return fiber.is_done; });
   };
-  while (state.problem.empty() && !is_done()) {
-    const bool progress = run_round(warps);
+  int idle = -1;  // one warp falls behind until the others wait for it
+  for (int round = 1; state.problem.empty() && !is_done(); ++round) {
+    const bool progress = run_round(warps, idle);
     if (!state.deferred.empty() && (eager || !progress))
       deliver_one();
+    else if (!progress && idle >= 0)
+      idle = -1;
     else if (!progress && state.problem.empty())
       state.problem = describe_deadlock();
+    else if (round % kRoundsOfIdleness == 0)
+      idle = warps.front();
   }
   if (state.problem.empty() && !state.deferred.empty()) state.problem = "a block ends before its copies have come";
   running = nullptr;
