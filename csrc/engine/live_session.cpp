@@ -254,10 +254,8 @@ int64_t LiveSession::available() {
   return static_cast<int64_t>(queue_.finished());
 }
 
-bool LiveSession::pull(penstock_frame& given) {
-  const Picture picture = check(given);
-  if (picture.memory != settings_.output_memory)
-    fail(PENSTOCK_ERR_UNSUPPORTED, "frame: expected the memory of the session's output_memory, got the other one");
+// Calls body with the oldest finished frame; false if there is none. A frame that it fails with is not lost.
+bool LiveSession::hand_out(const std::function<void(Frame&)>& body) {
   Frame frame;
   {
     const Lock lock(mutex_);
@@ -269,19 +267,45 @@ bool LiveSession::pull(penstock_frame& given) {
     changed_.notify_all();
   }
   try {
-    if (frame.device)
-      frame.device->give(picture);
-    else
-      from_rgb(frame.rgb.data(), picture);
-  } catch (...) {  // a stream of another device, perhaps: the frame is not lost
+    body(frame);
+  } catch (...) {
     const Lock lock(mutex_);
     queue_.put_back(std::move(frame));
     throw;
   }
-  given.timestamp = frame.timestamp;
   const Lock lock(mutex_);
   queue_.recycle(std::move(frame));
   return true;
+}
+
+bool LiveSession::pull(penstock_frame& given) {
+  const Picture picture = check(given);
+  if (picture.memory != settings_.output_memory)
+    fail(PENSTOCK_ERR_UNSUPPORTED, "frame: expected the memory of the session's output_memory, got the other one");
+  return hand_out([&](Frame& frame) {
+    if (frame.device)
+      frame.device->give(picture);
+    else
+      from_rgb(frame.rgb.data(), picture);
+    given.timestamp = frame.timestamp;
+  });
+}
+
+bool LiveSession::take(penstock_frame& given, Frame& taken) {
+  const VideoPlan& plan = video_plan();
+  return hand_out([&](Frame& frame) {
+    void* memory = frame.device ? frame.device->lend(given.cuda_stream) : frame.rgb.data();
+    given.format = PENSTOCK_RGB8;
+    given.memory = settings_.output_memory;
+    given.width = static_cast<int32_t>(plan.width);
+    given.height = static_cast<int32_t>(plan.height);
+    given.planes[0] = memory;
+    given.planes[1] = nullptr;
+    given.strides[0] = 3 * plan.width;
+    given.strides[1] = 0;
+    given.timestamp = frame.timestamp;
+    taken = std::move(frame);
+  });
 }
 
 std::pair<LiveStats, uint64_t> LiveSession::stats() {

@@ -52,6 +52,7 @@ class Model:
         seed: int = 0,
         schedule: str = "latency",
         queue: Queue | None = None,
+        output: str = "host",
         configurations: Iterable[Mapping[str, Any]] = (),
         **fields: Any,
     ) -> Session:
@@ -62,9 +63,10 @@ class Model:
         model itself recommends (`settings`). device: auto, cpu or cuda. threads of the CPU backend, 0 for all cores.
         seed: key of all noise. schedule: "latency", a chunk's frames come out of the push that completes it, or
         "throughput", two chunks later and at a higher rate. queue: how `submit` behaves when frames come faster than
-        the model runs. configurations: what the stream is to be switched to (`Session.switch`), each as the fields in
-        which it differs; made ready here, with the one that the session begins with, so that a switch costs less than a
-        chunk. Raises PenstockError.
+        the model runs. output: where finished frames are, "host" as numpy arrays, or "cuda" as `DeviceFrame`s, which
+        torch and others read where they lie. configurations: what the stream is to be switched to (`Session.switch`),
+        each as the fields in which it differs; made ready here, with the one that the session begins with, so that a
+        switch costs less than a chunk. Raises PenstockError.
         """
         if config is not None and fields:
             raise PenstockError(f"session: expected config or its fields, got config and {', '.join(sorted(fields))}")
@@ -81,7 +83,7 @@ class Model:
         def engine_for(configuration: Config) -> Engine:
             return self._engine_for(configuration, device, threads, schedule)
 
-        session = Session(engine_for, config, embedded, self.embed, seed, queue)
+        session = Session(engine_for, config, embedded, self.embed, seed, queue, output)
         session.prepare(*configurations)
         return session
 

@@ -49,6 +49,11 @@ static void check_nulls(void) {
   expect(penstock_session_flush(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "flush null session");
   expect(penstock_session_poll(NULL, &count) == PENSTOCK_ERR_INVALID_ARGUMENT, "poll null session");
   expect(penstock_session_pull(NULL, &frame) == PENSTOCK_ERR_INVALID_ARGUMENT, "pull null session");
+  penstock_picture* picture = NULL;
+  expect(penstock_session_take(NULL, &frame, &picture) == PENSTOCK_ERR_INVALID_ARGUMENT, "take from null session");
+  expect(penstock_session_take(NULL, &frame, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "take to null");
+  expect(penstock_picture_order(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "order of null picture");
+  penstock_picture_free(NULL, NULL);
   expect(penstock_session_get_stats(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "stats of null session");
   expect(penstock_session_get_phase_stats(NULL, "go", NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "phase of null session");
   penstock_phase_stats_init(NULL);
@@ -196,6 +201,9 @@ static void check_engine(void) {
   expect(penstock_session_push(session, &frame) == PENSTOCK_ERR_UNSUPPORTED, "push without video phases");
   expect(strstr(penstock_last_error(), "no video phases") != NULL, "push says why");
   expect(penstock_session_pull(session, &frame) == PENSTOCK_ERR_UNSUPPORTED, "pull without video phases");
+  penstock_picture* picture = (penstock_picture*)&frame;
+  expect(penstock_session_take(session, &frame, &picture) == PENSTOCK_ERR_UNSUPPORTED, "take without video phases");
+  expect(!picture, "no picture");
   expect(penstock_session_flush(session) == PENSTOCK_ERR_UNSUPPORTED, "flush without video phases");
   expect(penstock_session_poll(session, &count) == PENSTOCK_OK && count == 0, "nothing is there");
   expect(penstock_session_poll(session, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "poll to null");

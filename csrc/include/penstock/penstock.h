@@ -379,6 +379,23 @@ PENSTOCK_API penstock_status penstock_session_poll(penstock_session* session, in
  * there is none. A CUDA frame is complete in the order of its stream; nothing waits. [any thread] */
 PENSTOCK_API penstock_status penstock_session_pull(penstock_session* session, penstock_frame* frame);
 
+/* The oldest finished frame where it lies, without a copy. */
+typedef struct penstock_picture penstock_picture;
+
+/* Takes it out of the session and fills all of `frame`: RGB8 without gaps, in the session's output_memory, with its
+ * timestamp. Its plane may be read and written until the picture is freed, also when the session is gone. A CUDA picture
+ * is complete in the order of the `cuda_stream` that `frame` brings; nothing waits. PENSTOCK_NOT_READY, and a null
+ * picture, if there is none. [any thread] */
+PENSTOCK_API penstock_status penstock_session_take(penstock_session* session, penstock_frame* frame,
+                                                   penstock_picture** picture);
+
+/* A CUDA picture is complete in the order of this stream, too. [any thread] */
+PENSTOCK_API penstock_status penstock_picture_order(penstock_picture* picture, void* cuda_stream);
+
+/* Gives the memory back. That of a CUDA picture is used again behind what stands in `cuda_stream` now. Null is allowed.
+ * [alone] */
+PENSTOCK_API void penstock_picture_free(penstock_picture* picture, void* cuda_stream);
+
 /* ---- several configurations over one stream ------------------------------------------------------------------------
  *
  * Other steps, mode, history, timesteps, clean_context, noise_scale or sink_threshold, and all else the same. Their
