@@ -166,6 +166,10 @@ class Session:
         array = np.ascontiguousarray(embeddings, dtype=np.float32)
         self._handle.set_prompt("f32", list(array.shape), array)
 
+    def set_timesteps(self, timesteps: Sequence[int]) -> None:
+        """One for each denoising step, 1 to 1000, and the noise levels that belong to them."""
+        self._handle.set_timesteps(list(timesteps))
+
     def run(self, phase: str) -> None:
         """Runs one phase of the plan to its end; other Python threads go on meanwhile."""
         self._handle.run(phase)

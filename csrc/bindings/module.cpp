@@ -112,6 +112,10 @@ class PySession {
     py::gil_scoped_release release;
     check(penstock_session_set_prompt(session_, tensor.get()));
   }
+  void set_timesteps(const std::vector<int32_t>& timesteps) {
+    py::gil_scoped_release release;
+    check(penstock_session_set_timesteps(session_, timesteps.data(), timesteps.size()));
+  }
   void run(const std::string& phase) {
     py::gil_scoped_release release;
     check(penstock_session_run(session_, phase.c_str()));
@@ -290,6 +294,7 @@ PYBIND11_MODULE(_engine, module) {
       .def("write", &PySession::write)
       .def("read", &PySession::read)
       .def("set_prompt", &PySession::set_prompt)
+      .def("set_timesteps", &PySession::set_timesteps)
       .def("run", &PySession::run)
       .def("reset", &PySession::reset)
       .def("push", &PySession::push)

@@ -14,7 +14,7 @@ from penstock.runtime.device_array import DeviceArray, DeviceFrame
 from penstock.runtime.engine import Engine, Queue
 from penstock.runtime.errors import PenstockError, is_number
 from penstock.runtime.prompt import Prompt
-from penstock.runtime.schedule import sigma_of
+from penstock.runtime.schedule import step_list
 from penstock.stages import Stages
 
 Frames = np.ndarray | list[DeviceFrame]  # finished ones, on the host or on the device
@@ -251,13 +251,9 @@ class Session(Stages):
         given = tuple(values) if isinstance(values, Iterable) else values
         if not isinstance(given, tuple) or len(given) != self.config.steps:
             raise PenstockError(f"timesteps: expected {self.config.steps}, one for each step, got {values!r:.80}")
-        schedule = replace(self.config, timesteps=given).schedule
-        core = self._open()
-        core.write("timestep", schedule)
-        core.write("sigma", [sigma_of(timestep) for timestep in schedule])
-        if self.config.controls_noise:
-            core.write("first_timestep", schedule[:1])
-        self._timesteps = schedule[: self.config.steps]
+        timesteps = step_list(self.config.steps, given)
+        self._open().set_timesteps(timesteps)
+        self._timesteps = timesteps
 
     # ---- state --------------------------------------------------------------------------------------------------
 

@@ -197,9 +197,16 @@ void check_misuse(const Engine& engine) {
   };
   refuse("width", [](penstock_frame& frame) { frame.width += 1; });
   refuse("height", [](penstock_frame& frame) { frame.height = -1; });
-  refuse("format", [](penstock_frame& frame) { frame.format = static_cast<penstock_pixel_format>(17); });
-  refuse("color", [](penstock_frame& frame) { frame.color = static_cast<penstock_color>(4); });
-  refuse("memory", [](penstock_frame& frame) { frame.memory = static_cast<penstock_memory>(5); });
+  for (const int bad : {17, -1}) {
+    refuse("format", [&](penstock_frame& frame) { frame.format = static_cast<penstock_pixel_format>(bad); });
+    refuse("color", [&](penstock_frame& frame) { frame.color = static_cast<penstock_color>(bad); });
+    refuse("memory", [&](penstock_frame& frame) { frame.memory = static_cast<penstock_memory>(bad); });
+    expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "policy",
+                  [&] { Session(engine, queue(static_cast<penstock_queue_policy>(bad), 8)); });
+    penstock_session_params params = penstock::session_params();
+    params.output_memory = static_cast<penstock_memory>(bad);
+    expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "output_memory", [&] { Session(engine, params); });
+  }
   refuse("no plane", [](penstock_frame& frame) { frame.planes[0] = nullptr; });
   refuse("no second plane", [](penstock_frame& frame) { frame.format = PENSTOCK_NV12; });
   refuse("a stride too short", [](penstock_frame& frame) { frame.strides[0] = 3 * frame.width - 1; });
@@ -219,8 +226,6 @@ void check_misuse(const Engine& engine) {
   for (int frames : {0, 4, 5000})
     expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "queue_frames",
                   [&] { Session(engine, queue(PENSTOCK_QUEUE_BLOCK, frames)); });
-  expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "policy",
-                [&] { Session(engine, queue(static_cast<penstock_queue_policy>(9), 8)); });
   expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "deadline",
                 [&] { Session(engine, queue(PENSTOCK_QUEUE_BLOCK, 8, -1)); });
 }

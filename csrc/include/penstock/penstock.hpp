@@ -173,6 +173,9 @@ class Session {
   }
   void set_prompt_file(const std::string& path) { check(penstock_session_set_prompt_file(get(), path.c_str())); }
   void set_noise_scale(float value) { check(penstock_session_set_noise_scale(get(), value)); }
+  void set_timesteps(Span<const std::int32_t> timesteps) {
+    check(penstock_session_set_timesteps(get(), timesteps.data(), timesteps.size()));
+  }
   void set_seed(std::uint64_t seed) { check(penstock_session_set_seed(get(), seed)); }
 
   template <typename T>
