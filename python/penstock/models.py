@@ -96,16 +96,20 @@ class Model:
         return self._engine[1]
 
 
+def model_path(model: str | os.PathLike[str]) -> Path:
+    """The directory of a model; "tiny", where nothing else has that name, comes with the package."""
+    path = Path(model)
+    return _PACKAGED / TINY if str(model) == TINY and not path.exists() else path
+
+
 def load(model: str | os.PathLike[str]) -> Model:
     """The model in a directory that `penstock convert` or `penstock synth` wrote, or "tiny".
 
     "tiny" comes with the package: small, trained by the project on a few styles (docs/quality.md). Raises PenstockError
     where there is no model.
     """
-    path = Path(model)
-    if str(model) == TINY and not path.exists():
-        path = _PACKAGED / TINY
-    elif str(model) in PRESETS and not path.exists():
+    path = model_path(model)
+    if str(model) in PRESETS and not path.exists():
         raise PenstockError(
             f"{model}: a preset, not a directory; convert its weights, or try penstock synth {model} DIR"
         )
