@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CPP_SOURCES := $(shell git ls-files --cached --others --exclude-standard 'csrc/*.h' 'csrc/*.hpp' 'csrc/*.cpp' 'csrc/*.cu' 'tests/*.c' 'tests/*.h' 'tests/*.cpp' 'tests/*.hpp' 'examples/*.c' 'examples/*.cpp' 'examples/*.hpp')
 
-.PHONY: help demo test lint format fuzz sanitize bench report wheel gpu clean
+.PHONY: help demo test lint format fuzz sanitize sanitize-suite bench report wheel gpu clean
 
 help:
 	@echo "make demo    set up .venv, build, turn a generated clip into another style with the packaged model (CPU)"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint    ruff and clang-format, as CI checks them (make format applies them)"
 	@echo "make fuzz    fuzz the plan and safetensors readers for a minute (needs clang++)"
 	@echo "make sanitize  C++ hosts over a library with thread, address and undefined-behaviour sanitizers"
+	@echo "make sanitize-suite  the Python tests that run the engine, over such a library (address, undefined behaviour)"
 	@echo "make bench   benchmarks on this machine: ops and streams against floors and libraries, the DiT against torch"
 	@echo "make wheel   build dist/penstock-*.whl"
 	@echo "make gpu     build, test the kernels and streams on an NVIDIA GPU, measure ops and streams"
@@ -51,6 +52,9 @@ fuzz: $(VENV)/.build
 
 sanitize: $(VENV)/.build
 	PATH=$(abspath $(BIN)):$$PATH PYTHON=python bash tests/embed/sanitize.sh build/sanitize
+
+sanitize-suite: $(VENV)/.build
+	PATH=$(abspath $(BIN)):$$PATH PYTHON=python bash tests/sanitize.sh build/sanitize_suite
 
 bench: $(VENV)/.build
 	$(BIN)/penstock bench --json build/ops.json

@@ -9,20 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from .compiled import _engine
 from .config import SCHEDULES
 from .cuda_libraries import point_to_cublaslt
+from .device_array import DeviceArray, DeviceFrame
 from .errors import PenstockError
 from .pack import PackedWeight
 from .plan import Plan
 from .safetensors_io import float32_to_bf16_bits
 
-try:
-    from penstock import _engine
-except ImportError as error:  # a checkout that was never built
-    raise PenstockError(f"the compiled engine cannot be loaded ({error}); build it with `pip install .`") from None
-
 NUMPY_DTYPES = {"f32": np.float32, "u8": np.uint8, "i32": np.int32, "i64": np.int64, "u64": np.uint64,
                 "f16": np.float16, "bf16": np.uint16}  # fmt: skip
+OUTPUTS = ("host", "cuda")  # where finished frames are
 
 
 @dataclass(frozen=True)
@@ -100,9 +98,9 @@ class Engine:
             return False
         return True
 
-    def session(self, queue: Queue | None = None) -> Session:
-        """A new stream over this engine."""
-        return Session(self, queue or Queue())
+    def session(self, queue: Queue | None = None, output: str = "host") -> Session:
+        """A new stream over this engine. output: where finished frames are, "host" or "cuda"."""
+        return Session(self, queue or Queue(), output)
 
     def session_memory_required(self) -> int:
         """Device bytes that one session takes, weights not included."""
@@ -126,10 +124,15 @@ class Queue:
 class Session:
     """One stream's state. One thread at a time, but for submit, submit_end, wait, pull, cancel and the statistics."""
 
-    def __init__(self, engine: Engine, queue: Queue):
+    def __init__(self, engine: Engine, queue: Queue, output: str):
         self.engine = engine
+        if output not in OUTPUTS:
+            raise PenstockError(f"output: expected {' or '.join(OUTPUTS)}, got {output!r:.80}")
+        self._on_device = output == "cuda"
         try:
-            self._handle = _engine.Session(engine._handle, queue.policy, queue.frames, queue.deadline_ms)
+            self._handle = _engine.Session(
+                engine._handle, queue.policy, queue.frames, queue.deadline_ms, self._on_device
+            )
         except TypeError as error:
             raise PenstockError(
                 f"queue: expected a policy, a number of frames and milliseconds, got {queue}"
@@ -163,35 +166,48 @@ class Session:
         array = np.ascontiguousarray(embeddings, dtype=np.float32)
         self._handle.set_prompt("f32", list(array.shape), array)
 
+    def set_timesteps(self, timesteps: Sequence[int]) -> None:
+        """One for each denoising step, 1 to 1000, and the noise levels that belong to them."""
+        self._handle.set_timesteps(list(timesteps))
+
     def run(self, phase: str) -> None:
         """Runs one phase of the plan to its end; other Python threads go on meanwhile."""
         self._handle.run(phase)
 
-    def push(self, frames: np.ndarray, timestamps: Sequence[int] | None = None) -> None:
+    def push(self, frames: np.ndarray | DeviceArray, timestamps: Sequence[int] | None = None) -> None:
         """Takes frames uint8 [n, height, width, 3] and runs every chunk that they complete.
 
-        timestamps: n integers, which come out again with the frames in their places; default zeros.
+        A DeviceArray is read in the order of its stream. timestamps: n integers, which come out again with the frames
+        in their places; default zeros.
         """
         self._handle.push(*self._frames(frames, timestamps))
 
-    def submit(self, frames: np.ndarray, timestamps: Sequence[int] | None = None, timeout_ms: int = -1) -> int:
+    def submit(
+        self, frames: np.ndarray | DeviceArray, timestamps: Sequence[int] | None = None, timeout_ms: int = -1
+    ) -> int:
         """Puts frames into the queue of the session's worker; how many it took, all unless the time ran out for one.
 
         timeout_ms: for each frame, under the policy block; negative: for ever.
         """
         return self._handle.submit(*self._frames(frames, timestamps), timeout_ms)
 
-    def _frames(self, frames: np.ndarray, timestamps: Sequence[int] | None) -> tuple[np.ndarray, list[int]]:
+    def _frames(self, frames: np.ndarray | DeviceArray, timestamps: Sequence[int] | None) -> tuple[Any, list[int]]:
         if not self.engine.has_tensor("frames"):
             raise PenstockError("frames: this plan takes no frames")
         expected = self.engine.tensor_info("frames").shape[1:]
-        if frames.dtype != np.uint8 or frames.shape[1:] != expected:
+        if frames.dtype != "uint8" or frames.shape[1:] != expected:
             raise PenstockError(f"frames: expected uint8 [n, {', '.join(map(str, expected))}], got {frames.dtype} "
                                 f"{list(frames.shape)}")  # fmt: skip
         stamps = [0] * len(frames) if timestamps is None else list(timestamps)
         if len(stamps) != len(frames) or not all(type(s) is int and -(2**63) <= s < 2**63 for s in stamps):
             raise PenstockError(f"timestamps: expected {len(frames)} integers of 64 bits, got {stamps!r:.80}")
-        return np.ascontiguousarray(frames), stamps
+        if isinstance(frames, np.ndarray):
+            return np.ascontiguousarray(frames), stamps
+        frame_stride, row_stride, *pixel = frames.strides
+        if pixel != [3, 1]:
+            raise PenstockError(f"frames: expected rows without gaps between pixels and channels in device memory, "
+                                f"got strides {list(frames.strides)}")  # fmt: skip
+        return _engine.DeviceFrames(frames.address, frames.shape, frame_stride, row_stride, frames.stream), stamps
 
     def submit_end(self) -> None:
         """The frame submitted last was the last: the worker flushes behind it. Does not wait."""
@@ -225,13 +241,17 @@ class Session:
         self._handle.switch(engine._handle)
         self.engine = engine
 
-    def pull(self) -> np.ndarray:
-        """All finished frames that were not pulled yet, uint8 [n, height, width, 3]."""
+    def pull(self) -> np.ndarray | list[DeviceFrame]:
+        """All finished frames that were not pulled yet, uint8 [n, height, width, 3], or as many device frames."""
         return self.pull_stamped()[0]
 
-    def pull_stamped(self) -> tuple[np.ndarray, list[int]]:
+    def pull_stamped(self) -> tuple[np.ndarray | list[DeviceFrame], list[int]]:
         """The same, and the timestamp of each frame."""
-        frames = np.empty((self._handle.poll(), *self.engine.tensor_info("video").shape[1:]), np.uint8)
+        count, shape = self._handle.poll(), self.engine.tensor_info("video").shape[1:]
+        if self._on_device:
+            taken = [picture for _ in range(count) if (picture := self._handle.take()) is not None]
+            return [DeviceFrame(picture, shape) for picture in taken], [picture.timestamp for picture in taken]
+        frames = np.empty((count, *shape), np.uint8)
         stamps = self._handle.pull(frames)
         return frames[: len(stamps)], stamps
 

@@ -73,24 +73,49 @@ inline bool is_ready(penstock_status status) {
   return true;
 }
 
-// The frames of a contiguous array uint8 [n, height, width, 3], one by one as the C ABI takes them.
+// Frames uint8 [n, height, width, 3] in device memory; strides in bytes. Somebody else keeps the memory.
+struct DeviceFrames {
+  uint64_t address;
+  std::vector<int64_t> shape;
+  int64_t frame_stride;
+  int64_t row_stride;
+  uint64_t cuda_stream;  // in whose order they are read
+};
+
+// The frames of an array uint8 [n, height, width, 3], contiguous on the host or on the device, one by one as the C ABI
+// takes them.
 class FrameArray {
  public:
   FrameArray(py::buffer_info info, size_t count) : info_(std::move(info)) {
-    if (info_.ndim != 4 || info_.itemsize != 1 || info_.shape[3] != 3 || info_.shape[0] != static_cast<ssize_t>(count))
-      throw StatusError{PENSTOCK_ERR_INVALID_ARGUMENT, "frames: expected uint8 [n, height, width, 3] and n timestamps"};
-    penstock_frame_init(&frame_);
-    frame_.height = static_cast<int32_t>(info_.shape[1]);
-    frame_.width = static_cast<int32_t>(info_.shape[2]);
+    set_shape({info_.shape.begin(), info_.shape.end()}, info_.itemsize, count);
+    first_ = static_cast<uint8_t*>(info_.ptr);
+    stride_ = int64_t{3} * frame_.height * frame_.width;
+  }
+  FrameArray(const DeviceFrames& frames, size_t count) {
+    set_shape(frames.shape, 1, count);
+    first_ = reinterpret_cast<uint8_t*>(frames.address);
+    stride_ = frames.frame_stride;
+    frame_.strides[0] = frames.row_stride;
+    frame_.memory = PENSTOCK_MEMORY_CUDA;
+    frame_.cuda_stream = reinterpret_cast<void*>(frames.cuda_stream);
   }
   penstock_frame* at(size_t index, int64_t timestamp) {
-    const size_t bytes = static_cast<size_t>(frame_.height) * static_cast<size_t>(frame_.width) * 3;
-    frame_.planes[0] = static_cast<uint8_t*>(info_.ptr) + index * bytes;
+    frame_.planes[0] = first_ + static_cast<int64_t>(index) * stride_;
     frame_.timestamp = timestamp;
     return &frame_;
   }
 
  private:
+  void set_shape(const std::vector<int64_t>& shape, ssize_t item_bytes, size_t count) {
+    if (shape.size() != 4 || item_bytes != 1 || shape[3] != 3 || shape[0] != static_cast<int64_t>(count))
+      throw StatusError{PENSTOCK_ERR_INVALID_ARGUMENT, "frames: expected uint8 [n, height, width, 3] and n timestamps"};
+    penstock_frame_init(&frame_);
+    frame_.height = static_cast<int32_t>(shape[1]);
+    frame_.width = static_cast<int32_t>(shape[2]);
+  }
+
   py::buffer_info info_;
   penstock_frame frame_;
+  uint8_t* first_ = nullptr;
+  int64_t stride_ = 0;  // bytes from a frame to the next
 };

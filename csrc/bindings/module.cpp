@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arguments.h"
+#include "device_array.h"
 
 namespace {
 
@@ -82,12 +83,13 @@ class PyEngine {
 
 class PySession {
  public:
-  PySession(const PyEngine& engine, const std::string& policy, int queue_frames, double deadline_ms) {
+  PySession(const PyEngine& engine, const std::string& policy, int queue_frames, double deadline_ms, bool on_device) {
     penstock_session_params params;
     penstock_session_params_init(&params);
     params.queue_policy = policy_of(policy);
     params.queue_frames = queue_frames;
     params.deadline_ms = deadline_ms;
+    params.output_memory = on_device ? PENSTOCK_MEMORY_CUDA : PENSTOCK_MEMORY_HOST;
     py::gil_scoped_release release;
     check(penstock_session_create(engine.get(), &params, &session_));
   }
@@ -110,6 +112,10 @@ class PySession {
     py::gil_scoped_release release;
     check(penstock_session_set_prompt(session_, tensor.get()));
   }
+  void set_timesteps(const std::vector<int32_t>& timesteps) {
+    py::gil_scoped_release release;
+    check(penstock_session_set_timesteps(session_, timesteps.data(), timesteps.size()));
+  }
   void run(const std::string& phase) {
     py::gil_scoped_release release;
     check(penstock_session_run(session_, phase.c_str()));
@@ -119,15 +125,15 @@ class PySession {
     check(penstock_session_reset(session_));
   }
 
-  // frames: uint8 [n, height, width, 3], contiguous; a timestamp for each.
-  void push(const py::buffer& frames, const std::vector<int64_t>& timestamps) {
-    FrameArray array(frames.request(), timestamps.size());
+  // frames: uint8 [n, height, width, 3], contiguous or DeviceFrames; a timestamp for each.
+  void push(const py::object& frames, const std::vector<int64_t>& timestamps) {
+    FrameArray array = array_of(frames, timestamps.size());
     py::gil_scoped_release release;
     for (size_t i = 0; i < timestamps.size(); ++i) check(penstock_session_push(session_, array.at(i, timestamps[i])));
   }
   // How many of them the queue took in the time given for each.
-  size_t submit(const py::buffer& frames, const std::vector<int64_t>& timestamps, int64_t timeout_ms) {
-    FrameArray array(frames.request(), timestamps.size());
+  size_t submit(const py::object& frames, const std::vector<int64_t>& timestamps, int64_t timeout_ms) {
+    FrameArray array = array_of(frames, timestamps.size());
     py::gil_scoped_release release;
     for (size_t i = 0; i < timestamps.size(); ++i)
       if (!is_ready(penstock_session_submit(session_, array.at(i, timestamps[i]), timeout_ms))) return i;
@@ -178,6 +184,15 @@ class PySession {
     return timestamps;
   }
 
+  // The next finished frame where it lies, on the device; none: nothing is finished.
+  std::shared_ptr<LentPicture> take() {
+    penstock_frame frame;
+    penstock_frame_init(&frame);
+    penstock_picture* picture = nullptr;
+    if (!is_ready(penstock_session_take(session_, &frame, &picture))) return nullptr;
+    return std::make_shared<LentPicture>(picture, frame);
+  }
+
   py::dict phase_stats(const std::string& phase) const {
     penstock_phase_stats stats;
     penstock_phase_stats_init(&stats);
@@ -210,6 +225,11 @@ class PySession {
   }
 
  private:
+  static FrameArray array_of(const py::object& frames, size_t count) {
+    if (py::isinstance<DeviceFrames>(frames)) return {frames.cast<const DeviceFrames&>(), count};
+    return {py::cast<py::buffer>(frames).request(), count};
+  }
+
   penstock_session* session_ = nullptr;
 };
 
@@ -253,11 +273,28 @@ PYBIND11_MODULE(_engine, module) {
       .def("set_weight", &PyEngine::set_weight)
       .def("tensor_info", &PyEngine::tensor_info)
       .def("session_memory_required", &PyEngine::session_memory_required);
+  py::class_<DeviceFrames>(module, "DeviceFrames")
+      .def(py::init([](uint64_t address, std::vector<int64_t> shape, int64_t frame_stride, int64_t row_stride,
+                       uint64_t cuda_stream) {
+        return DeviceFrames{address, std::move(shape), frame_stride, row_stride, cuda_stream};
+      }));
+  py::class_<LentPicture, std::shared_ptr<LentPicture>>(module, "LentPicture")
+      .def_property_readonly("address", &LentPicture::address)
+      .def_property_readonly("timestamp", &LentPicture::timestamp)
+      .def("order", &LentPicture::order)
+      .def("to_dlpack", &LentPicture::to_dlpack);
+  py::class_<dlpack::Taken>(module, "DlpackTensor")
+      .def(py::init<py::object>())
+      .def_property_readonly("address", &dlpack::Taken::address)
+      .def_property_readonly("shape", &dlpack::Taken::shape)
+      .def_property_readonly("strides", &dlpack::Taken::strides)
+      .def_property_readonly("dtype", &dlpack::Taken::dtype);
   py::class_<PySession>(module, "Session")
-      .def(py::init<const PyEngine&, const std::string&, int, double>())
+      .def(py::init<const PyEngine&, const std::string&, int, double, bool>())
       .def("write", &PySession::write)
       .def("read", &PySession::read)
       .def("set_prompt", &PySession::set_prompt)
+      .def("set_timesteps", &PySession::set_timesteps)
       .def("run", &PySession::run)
       .def("reset", &PySession::reset)
       .def("push", &PySession::push)
@@ -271,6 +308,7 @@ PYBIND11_MODULE(_engine, module) {
       .def("cancel", &PySession::cancel)
       .def("poll", &PySession::poll)
       .def("pull", &PySession::pull)
+      .def("take", &PySession::take)
       .def("phase_stats", &PySession::phase_stats)
       .def("stats", &PySession::stats);
 }

@@ -65,6 +65,11 @@ class DeviceFrame {
   virtual void give(const Picture& target) = 0;
   virtual void load(const void* tensor, int lane) = 0;
   virtual void store(void* tensor, int lane) = 0;
+
+  // Its memory, for a host to read: complete in the order of the host's stream. Giving it back orders what comes next
+  // behind what stands in that stream.
+  virtual void* lend(void* cuda_stream) = 0;
+  virtual void take_back(void* cuda_stream) = 0;
 };
 
 class Backend {

@@ -21,6 +21,10 @@ struct penstock_session : penstock::LiveSession {
   using LiveSession::LiveSession;
 };
 
+struct penstock_picture {
+  penstock::Frame frame;
+};
+
 namespace penstock {
 
 // Keeps the message for penstock_last_error on this thread; returns the status.

@@ -1,6 +1,7 @@
 // The C ABI: sessions, their parameters and statistics. Frames are in c_api_video.cpp.
 #include "engine/c_api.h"
 #include "engine/json.h"
+#include "engine/noise_schedule.h"
 
 using namespace penstock;
 
@@ -105,6 +106,15 @@ penstock_status penstock_session_set_noise_scale(penstock_session* session, floa
 penstock_status penstock_session_set_seed(penstock_session* session, uint64_t seed) {
   return guarded(
       [&] { require(session, "session").alone([&](Session& inner) { inner.write("seed", &seed, sizeof seed); }); });
+}
+
+penstock_status penstock_session_set_timesteps(penstock_session* session, const int32_t* timesteps, size_t count) {
+  return guarded([&] {
+    require(timesteps, "timesteps");
+    require(session, "session").alone([&](Session& inner) {
+      set_timesteps(inner, timesteps, static_cast<int64_t>(std::min<size_t>(count, INT32_MAX)));
+    });
+  });
 }
 
 penstock_status penstock_session_run(penstock_session* session, const char* phase) {

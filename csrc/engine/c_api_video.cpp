@@ -73,4 +73,30 @@ penstock_status penstock_session_pull(penstock_session* session, penstock_frame*
   });
 }
 
+penstock_status penstock_session_take(penstock_session* session, penstock_frame* frame, penstock_picture** picture) {
+  return guarded_wait([&] {
+    require(picture, "picture") = nullptr;
+    penstock_frame filled = read_frame(frame);
+    auto taken = std::make_unique<penstock_picture>();
+    if (!require(session, "session").take(filled, taken->frame)) return false;
+    write_struct(frame, filled, "frame");
+    *picture = taken.release();
+    return true;
+  });
+}
+
+penstock_status penstock_picture_order(penstock_picture* picture, void* cuda_stream) {
+  return guarded([&] {
+    if (const auto& device = require(picture, "picture").frame.device) device->lend(cuda_stream);
+  });
+}
+
+void penstock_picture_free(penstock_picture* picture, void* cuda_stream) {
+  if (!picture) return;
+  guarded([&] {  // a failed device has no order to keep
+    if (const auto& device = picture->frame.device) device->take_back(cuda_stream);
+  });
+  delete picture;
+}
+
 }  // extern "C"

@@ -1,7 +1,6 @@
-// A session's calls that run on the caller's thread. The worker's side is in live_worker.cpp.
+// A session's calls that run on the caller's thread. The worker's side is in live_worker.cpp, finished frames are in
+// live_output.cpp.
 #include "engine/live_session.h"
-
-#include <algorithm>
 
 namespace penstock {
 
@@ -202,43 +201,6 @@ void LiveSession::go_on_with(const std::shared_ptr<const Engine>& engine) {
   collect();
 }
 
-// Moves what the stream finished to the queue. Called by whoever is inside.
-void LiveSession::collect() {
-  const bool on_device = settings_.output_memory == PENSTOCK_MEMORY_CUDA;
-  while (stream_->available() > 0) {
-    Frame frame;
-    {
-      const Lock lock(mutex_);
-      frame = queue_.make_frame(on_device ? 0 : video_plan().frame_bytes);
-    }
-    if (on_device)
-      frame.device = stream_->pull_device();
-    else
-      stream_->pull(frame.rgb.data(), 1);
-    if (!in_model_.empty()) {
-      frame.timestamp = in_model_.front().timestamp;
-      frame.arrived = in_model_.front().arrived;
-      in_model_.pop_front();
-    }
-    finish(std::move(frame));
-  }
-}
-
-void LiveSession::finish(Frame frame) {
-  const Lock lock(mutex_);
-  if (video_plan().encodes) {
-    const auto age = std::chrono::steady_clock::now() - frame.arrived;
-    stats_.last_latency_ms = std::chrono::duration<double, std::milli>(age).count();
-    stats_.max_latency_ms = std::max(stats_.max_latency_ms, stats_.last_latency_ms);
-    if (settings_.deadline_ms > 0 && stats_.last_latency_ms > settings_.deadline_ms) ++stats_.deadline_misses;
-  } else {
-    frame.timestamp = static_cast<int64_t>(stats_.frames_out);
-  }
-  ++stats_.frames_out;
-  stats_.outputs_dropped += queue_.add_finished(std::move(frame));
-  changed_.notify_all();
-}
-
 // The model's own statistics, for those who ask while it runs. A failed device has none to give.
 void LiveSession::publish() noexcept try {
   const SessionStats& current = session_.stats();
@@ -246,42 +208,6 @@ void LiveSession::publish() noexcept try {
   session_stats_ = current;
   chunks_ = stream_ ? stream_->stats().chunks : 0;
 } catch (...) {
-}
-
-int64_t LiveSession::available() {
-  const Lock lock(mutex_);
-  if (queue_.finished() == 0) require_going();
-  return static_cast<int64_t>(queue_.finished());
-}
-
-bool LiveSession::pull(penstock_frame& given) {
-  const Picture picture = check(given);
-  if (picture.memory != settings_.output_memory)
-    fail(PENSTOCK_ERR_UNSUPPORTED, "frame: expected the memory of the session's output_memory, got the other one");
-  Frame frame;
-  {
-    const Lock lock(mutex_);
-    if (queue_.finished() == 0) {
-      require_going();
-      return false;
-    }
-    frame = queue_.take_finished();
-    changed_.notify_all();
-  }
-  try {
-    if (frame.device)
-      frame.device->give(picture);
-    else
-      from_rgb(frame.rgb.data(), picture);
-  } catch (...) {  // a stream of another device, perhaps: the frame is not lost
-    const Lock lock(mutex_);
-    queue_.put_back(std::move(frame));
-    throw;
-  }
-  given.timestamp = frame.timestamp;
-  const Lock lock(mutex_);
-  queue_.recycle(std::move(frame));
-  return true;
 }
 
 std::pair<LiveStats, uint64_t> LiveSession::stats() {

@@ -65,6 +65,7 @@ class LiveSession {
   bool wait(int64_t timeout_ms, int64_t& frames);
   int64_t available();
   bool pull(penstock_frame& frame);
+  bool take(penstock_frame& frame, Frame& taken);  // with its memory, which `frame` describes
   void cancel() noexcept;
   std::pair<LiveStats, uint64_t> stats();  // and the frames queued
   SessionStats session_stats();
@@ -91,6 +92,7 @@ class LiveSession {
   void feed(const Frame& frame);
   void collect();
   void finish(Frame frame);
+  bool hand_out(const std::function<void(Frame&)>& body);
   void publish() noexcept;
   size_t chunk_frames();
   bool has_work();

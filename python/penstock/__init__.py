@@ -8,11 +8,13 @@ from penstock.runtime.errors import PenstockError
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "Model", "PenstockError", "Queue", "Session", "VideoWriter", "__version__", "load", "read_video"]
+__all__ = ["Config", "DeviceFrame", "Model", "PenstockError", "Queue", "Session", "VideoWriter", "__version__", "load",
+           "read_video"]  # fmt: skip
 
 if TYPE_CHECKING:
     from penstock.models import Model, load
     from penstock.runtime.config import Config
+    from penstock.runtime.device_array import DeviceFrame
     from penstock.runtime.engine import Queue
     from penstock.session import Session
     from penstock.video import VideoWriter, read_video
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 # Loaded at their first use: `import penstock` needs neither the compiled engine nor PyAV.
 _HOMES = {
     "Config": "penstock.runtime.config",
+    "DeviceFrame": "penstock.runtime.device_array",
     "Model": "penstock.models",
     "Queue": "penstock.runtime.engine",
     "Session": "penstock.session",

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import numpy as np
 
+from penstock.runtime.device_array import DeviceArray, device_array
 from penstock.runtime.errors import PenstockError
+
+
+def as_any_frames(frames: Any, height: int, width: int, stream: Any = None) -> np.ndarray | DeviceArray:
+    """The same as `as_frames`, or uint8 [n, height, width, 3] in CUDA memory, of which nothing is copied.
+
+    Such frames come by DLPack or `__cuda_array_interface__`, with rows at any stride; stream: the caller's CUDA stream,
+    in whose order they are read. Raises PenstockError.
+    """
+    array = device_array(frames, stream)
+    if array is None:
+        return as_frames(frames, height, width)
+    if array.shape == (height, width, 3):
+        array = replace(array, shape=(1, *array.shape), strides=(0, *array.strides))
+    if len(array.shape) != 4 or array.shape[1:] != (height, width, 3):
+        _refuse_shape(array.shape, height, width)
+    if array.dtype != "uint8":
+        raise PenstockError(f"frames: expected uint8 in device memory, got {array.dtype}")
+    return array
+
+
+def _refuse_shape(shape: Iterable[int], height: int, width: int) -> NoReturn:
+    raise PenstockError(f"frames: expected [{height}, {width}, 3] or [n, {height}, {width}, 3], got {list(shape)}")
 
 
 def as_frames(frames: Any, height: int, width: int) -> np.ndarray:
@@ -19,9 +44,7 @@ def as_frames(frames: Any, height: int, width: int) -> np.ndarray:
     if array.shape == (height, width, 3):
         array = array[None]
     if array.ndim != 4 or array.shape[1:] != (height, width, 3):
-        raise PenstockError(
-            f"frames: expected [{height}, {width}, 3] or [n, {height}, {width}, 3], got {list(array.shape)}"
-        )
+        _refuse_shape(array.shape, height, width)
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f":

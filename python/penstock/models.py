@@ -52,6 +52,7 @@ class Model:
         seed: int = 0,
         schedule: str = "latency",
         queue: Queue | None = None,
+        output: str = "host",
         configurations: Iterable[Mapping[str, Any]] = (),
         **fields: Any,
     ) -> Session:
@@ -62,9 +63,10 @@ class Model:
         model itself recommends (`settings`). device: auto, cpu or cuda. threads of the CPU backend, 0 for all cores.
         seed: key of all noise. schedule: "latency", a chunk's frames come out of the push that completes it, or
         "throughput", two chunks later and at a higher rate. queue: how `submit` behaves when frames come faster than
-        the model runs. configurations: what the stream is to be switched to (`Session.switch`), each as the fields in
-        which it differs; made ready here, with the one that the session begins with, so that a switch costs less than a
-        chunk. Raises PenstockError.
+        the model runs. output: where finished frames are, "host" as numpy arrays, or "cuda" as `DeviceFrame`s, which
+        torch and others read where they lie. configurations: what the stream is to be switched to (`Session.switch`),
+        each as the fields in which it differs; made ready here, with the one that the session begins with, so that a
+        switch costs less than a chunk. Raises PenstockError.
         """
         if config is not None and fields:
             raise PenstockError(f"session: expected config or its fields, got config and {', '.join(sorted(fields))}")
@@ -81,7 +83,7 @@ class Model:
         def engine_for(configuration: Config) -> Engine:
             return self._engine_for(configuration, device, threads, schedule)
 
-        session = Session(engine_for, config, embedded, self.embed, seed, queue)
+        session = Session(engine_for, config, embedded, self.embed, seed, queue, output)
         session.prepare(*configurations)
         return session
 
@@ -94,16 +96,20 @@ class Model:
         return self._engine[1]
 
 
+def model_path(model: str | os.PathLike[str]) -> Path:
+    """The directory of a model; "tiny", where nothing else has that name, comes with the package."""
+    path = Path(model)
+    return _PACKAGED / TINY if str(model) == TINY and not path.exists() else path
+
+
 def load(model: str | os.PathLike[str]) -> Model:
     """The model in a directory that `penstock convert` or `penstock synth` wrote, or "tiny".
 
     "tiny" comes with the package: small, trained by the project on a few styles (docs/quality.md). Raises PenstockError
     where there is no model.
     """
-    path = Path(model)
-    if str(model) == TINY and not path.exists():
-        path = _PACKAGED / TINY
-    elif str(model) in PRESETS and not path.exists():
+    path = model_path(model)
+    if str(model) in PRESETS and not path.exists():
         raise PenstockError(
             f"{model}: a preset, not a directory; convert its weights, or try penstock synth {model} DIR"
         )

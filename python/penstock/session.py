@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from penstock.frames import as_frames
+from penstock.frames import as_any_frames
 from penstock.runtime.config import Config
+from penstock.runtime.device_array import DeviceArray, DeviceFrame
 from penstock.runtime.engine import Engine, Queue
 from penstock.runtime.errors import PenstockError, is_number
 from penstock.runtime.prompt import Prompt
-from penstock.runtime.schedule import sigma_of
+from penstock.runtime.schedule import step_list
 from penstock.stages import Stages
+
+Frames = np.ndarray | list[DeviceFrame]  # finished ones, on the host or on the device
 
 RING_FIELDS = ("chunk", "row_chunk", "frame_position", "ring_write", "ring_length", "ring_next", "sink_shift",
                "queue", "queue_size", "global_end", "local_end", "current_step")  # fmt: skip
@@ -30,10 +33,10 @@ class Session(Stages):
 
     def __init__(
         self, engine_for: Callable[[Config], Engine], config: Config, prompt: Prompt, embed: Callable[[str], Prompt],
-        seed: int = 0, queue: Queue | None = None,
+        seed: int = 0, queue: Queue | None = None, output: str = "host",
     ):  # fmt: skip
         self._engines = {config: engine_for(config)}
-        super().__init__(self._engines[config].session(queue), config)
+        super().__init__(self._engines[config].session(queue, output), config)
         self._engine_for = engine_for
         self._embed = embed
         self._initial = (prompt, seed)
@@ -57,10 +60,13 @@ class Session(Stages):
         """Pixels of the frames."""
         return self.config.width
 
-    def push(self, frames: Any, noise: Any = None) -> np.ndarray:
+    def push(self, frames: Any, noise: Any = None, stream: Any = None) -> Frames:
         """Takes frames and returns those that are finished, uint8 [n, height, width, 3], perhaps none.
 
-        frames: one [height, width, 3] or several [n, height, width, 3], uint8 RGB or float in [0, 1]. The first chunk
+        frames: one [height, width, 3] or several [n, height, width, 3], uint8 RGB or float in [0, 1]. On a CUDA engine
+        they may lie in its memory (uint8, by DLPack or `__cuda_array_interface__`) and are read there in the order of
+        `stream`, a CUDA stream (torch's, cupy's, or a handle; None: the default stream), behind which they may be
+        changed again. Finished frames of a session with output "cuda" are a list of `DeviceFrame`. The first chunk
         needs 5 frames, every later one 4; what does not complete a chunk waits. noise: float
         [passes, latents, 16, height/8, width/8] for the next chunk, in the draw order of spec 4.5 (the input's noise,
         then that of each re-noising); the frames must then complete exactly that chunk.
@@ -68,14 +74,14 @@ class Session(Stages):
         if not self.config.encodes:
             raise PenstockError("push: this configuration takes no frames")
         core = self._drive("frames")
-        array = as_frames(frames, self.height, self.width)
+        array = as_any_frames(frames, self.height, self.width, stream)
         if noise is None:
             core.push(array)
         else:
             self._push_with_noise(array, noise)
         return core.pull()
 
-    def _push_with_noise(self, frames: np.ndarray, noise: Any) -> None:
+    def _push_with_noise(self, frames: np.ndarray | DeviceArray, noise: Any) -> None:
         core = self._drive("frames")
         stats = core.stats()
         suffix = "" if stats["chunks"] else "_first"
@@ -91,7 +97,7 @@ class Session(Stages):
         first, later = (self._core.engine.tensor_info(name).shape[0] for name in ("frames_first", "frames"))
         return first + (chunks - 1) * later if chunks else 0
 
-    def generate(self, blocks: int = 1) -> np.ndarray:
+    def generate(self, blocks: int = 1) -> Frames:
         """Text-to-video: makes so many blocks from noise and returns the frames that are finished."""
         if type(blocks) is not int or blocks < 0:
             raise PenstockError(f"generate: expected a number of blocks, got {blocks!r:.80}")
@@ -101,14 +107,14 @@ class Session(Stages):
         core.generate(blocks)
         return core.pull()
 
-    def flush(self) -> np.ndarray:
+    def flush(self) -> Frames:
         """Ends the stream and returns the remaining frames: as many frames went out as came in."""
         core = self._drive("frames")
         core.flush()
         return core.pull()
 
-    def stream(self, source: Iterable[Any]) -> Iterator[np.ndarray]:
-        """Yields finished frames uint8 [n, height, width, 3] of a source of frames, to its end.
+    def stream(self, source: Iterable[Any]) -> Iterator[Frames]:
+        """Yields finished frames, as `push` returns them, of a source of frames, to its end.
 
         source: an iterable of frames or of arrays of frames, for instance `penstock.read_video(...)`.
         """
@@ -120,18 +126,20 @@ class Session(Stages):
 
     # ---- live: a thread of the session runs the model ------------------------------------------------------------
 
-    def submit(self, frames: Any, timestamps: Iterable[int] | None = None, timeout: float | None = None) -> int:
+    def submit(
+        self, frames: Any, timestamps: Iterable[int] | None = None, timeout: float | None = None, stream: Any = None
+    ) -> int:
         """Puts frames into the session's queue and returns how many it took; the model runs beside the caller.
 
-        frames: as in `push`. timestamps: an integer for each, which comes out again with the frame in its place.
-        timeout: seconds to wait for room for each frame under the policy "block"; None for ever. What a full queue does
-        is the `queue` of `Model.session`. A stream is fed by `push` or by `submit`. May be called from any thread, as
-        may `end`, `wait`, `pull`, `cancel` and `stats`; the controls wait for the chunk that runs.
+        frames, stream: as in `push`. timestamps: an integer for each, which comes out again with the frame in its
+        place. timeout: seconds to wait for room for each frame under the policy "block"; None for ever. What a full
+        queue does is the `queue` of `Model.session`. A stream is fed by `push` or by `submit`. May be called from any
+        thread, as may `end`, `wait`, `pull`, `cancel` and `stats`; the controls wait for the chunk that runs.
         """
         if not self.config.encodes:
             raise PenstockError("submit: this configuration takes no frames")
         core = self._drive("frames")
-        array = as_frames(frames, self.height, self.width)
+        array = as_any_frames(frames, self.height, self.width, stream)
         return core.submit(array, None if timestamps is None else list(timestamps), _milliseconds(timeout))
 
     def end(self) -> None:
@@ -142,8 +150,8 @@ class Session(Stages):
         """Waits for finished frames: how many there are, 0 at the stream's end, None after `timeout` seconds."""
         return self._open().wait(_milliseconds(timeout))
 
-    def pull(self) -> tuple[np.ndarray, list[int]]:
-        """The finished frames, uint8 [n, height, width, 3], perhaps none, and their timestamps. Does not wait."""
+    def pull(self) -> tuple[Frames, list[int]]:
+        """The finished frames as `push` returns them, perhaps none, and their timestamps. Does not wait."""
         return self._open().pull_stamped()
 
     def cancel(self) -> None:
@@ -152,7 +160,7 @@ class Session(Stages):
 
     # ---- configurations -----------------------------------------------------------------------------------------
 
-    def switch(self, **fields: Any) -> np.ndarray:
+    def switch(self, **fields: Any) -> Frames:
         """Goes on with another configuration from the next chunk on: switch(steps=4), switch(mode="sequential").
 
         fields: those that change, of steps, timesteps, mode, history, clean_context, noise_scale, sink_threshold; all
@@ -243,13 +251,9 @@ class Session(Stages):
         given = tuple(values) if isinstance(values, Iterable) else values
         if not isinstance(given, tuple) or len(given) != self.config.steps:
             raise PenstockError(f"timesteps: expected {self.config.steps}, one for each step, got {values!r:.80}")
-        schedule = replace(self.config, timesteps=given).schedule
-        core = self._open()
-        core.write("timestep", schedule)
-        core.write("sigma", [sigma_of(timestep) for timestep in schedule])
-        if self.config.controls_noise:
-            core.write("first_timestep", schedule[:1])
-        self._timesteps = schedule[: self.config.steps]
+        timesteps = step_list(self.config.steps, given)
+        self._open().set_timesteps(timesteps)
+        self._timesteps = timesteps
 
     # ---- state --------------------------------------------------------------------------------------------------
 

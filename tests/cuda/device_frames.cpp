@@ -5,7 +5,6 @@
 // usage: device_frames ENGINE      (video-to-video, one step)
 #include <cstring>
 #include <random>
-#include <thread>
 
 #include "../embed/host.hpp"
 
@@ -224,6 +223,23 @@ void check_stream(const penstock::Engine& engine, void* stream) {
   for (std::size_t i = 0; i < 4; ++i)
     expect(std::memcmp(tensor.data() + i * frame, host.plane(0).data(), frame) == 0,
            "the last chunk is completed with its last frame");
+
+  // Without a copy: in the order of the host's stream, and given back in that of another one.
+  void* other = nullptr;
+  cuStreamCreate(&other, 1);
+  const std::string own = std::to_string(reinterpret_cast<std::uintptr_t>(stream)) + ",",
+                    last = std::to_string(reinterpret_cast<std::uintptr_t>(other)) + ",";
+  {
+    mock_log();
+    std::optional<penstock::Picture> picture = session.take(stream);
+    expect(picture && picture->frame().memory == PENSTOCK_MEMORY_CUDA, "a picture on the device");
+    expect(std::string(mock_log()).rfind("[\"wait\", " + own, 0) == 0, "complete for its stream");
+    picture->order(other);
+    expect(std::string(mock_log()).rfind("[\"wait\", " + last, 0) == 0, "and for another one");
+  }
+  const std::string log = mock_log();
+  expect(log.find("[\"record\", " + last) != std::string::npos, "used again behind the last one: " + log);
+  cuStreamDestroy_v2(other);
 
   session.reset();
   DevicePicture nv12(info, kLayouts[4], stream);

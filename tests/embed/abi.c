@@ -49,6 +49,11 @@ static void check_nulls(void) {
   expect(penstock_session_flush(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "flush null session");
   expect(penstock_session_poll(NULL, &count) == PENSTOCK_ERR_INVALID_ARGUMENT, "poll null session");
   expect(penstock_session_pull(NULL, &frame) == PENSTOCK_ERR_INVALID_ARGUMENT, "pull null session");
+  penstock_picture* picture = NULL;
+  expect(penstock_session_take(NULL, &frame, &picture) == PENSTOCK_ERR_INVALID_ARGUMENT, "take from null session");
+  expect(penstock_session_take(NULL, &frame, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "take to null");
+  expect(penstock_picture_order(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "order of null picture");
+  penstock_picture_free(NULL, NULL);
   expect(penstock_session_get_stats(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "stats of null session");
   expect(penstock_session_get_phase_stats(NULL, "go", NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "phase of null session");
   penstock_phase_stats_init(NULL);
@@ -64,6 +69,7 @@ static void check_nulls(void) {
   expect(penstock_session_cancel(NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "cancel null session");
   expect(penstock_session_set_seed(NULL, 0) == PENSTOCK_ERR_INVALID_ARGUMENT, "seed of null session");
   expect(penstock_session_set_noise_scale(NULL, 0) == PENSTOCK_ERR_INVALID_ARGUMENT, "noise of null session");
+  expect(penstock_session_set_timesteps(NULL, NULL, 0) == PENSTOCK_ERR_INVALID_ARGUMENT, "timesteps of null session");
   expect(penstock_session_set_prompt_file(NULL, "x") == PENSTOCK_ERR_BAD_FILE, "prompt file that is not there");
   expect(penstock_session_set_prompt_file(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "null prompt file");
   expect(penstock_engine_video_info(NULL, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "video of null engine");
@@ -72,6 +78,7 @@ static void check_nulls(void) {
   penstock_frame_init(NULL);
   expect(strlen(penstock_last_error()) > 0, "a message after a failure");
   expect(strcmp(penstock_status_name((penstock_status)99), "unknown penstock_status") == 0, "name of a bad status");
+  expect(strcmp(penstock_status_name((penstock_status)-9), "unknown penstock_status") == 0, "name of a bad status");
 }
 
 static void check_old_structs(void) {
@@ -87,8 +94,16 @@ static void check_old_structs(void) {
   expect(penstock_engine_create(kPlan, sizeof kPlan - 1, &params, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "size 0");
   penstock_engine_params_init(&params);
   expect(params.struct_size == sizeof params, "init sets struct_size");
-  params.device = (penstock_device)77;
-  expect(penstock_engine_create(kPlan, sizeof kPlan - 1, &params, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "device");
+  for (int i = 0; i < 2; ++i) {
+    const int bad = i ? -1 : 77;
+    params.device = (penstock_device)bad;
+    expect(penstock_engine_create(kPlan, sizeof kPlan - 1, &params, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT,
+           "device");
+    params.device = PENSTOCK_DEVICE_CPU;
+    params.schedule = (penstock_schedule)bad;
+    expect(penstock_engine_create(kPlan, sizeof kPlan - 1, &params, &engine) == PENSTOCK_ERR_INVALID_ARGUMENT, "when");
+    params.schedule = PENSTOCK_SCHEDULE_LATENCY;
+  }
   params.device = PENSTOCK_DEVICE_CUDA;
   expect(penstock_engine_create(kPlan, sizeof kPlan - 1, &params, &engine) == PENSTOCK_ERR_UNSUPPORTED, "no cuda");
 
@@ -158,6 +173,8 @@ static void check_engine(void) {
   tensor = matrix_of(weight, 1, 2);
   tensor.dtype = (penstock_dtype)41;
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_INVALID_ARGUMENT, "wrong dtype");
+  tensor.dtype = (penstock_dtype)-1;
+  expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_INVALID_ARGUMENT, "negative dtype");
   tensor.dtype = PENSTOCK_F32;
   tensor.ndim = 9;
   expect(penstock_engine_set_weight(engine, "w", &tensor) == PENSTOCK_ERR_INVALID_ARGUMENT, "too many dimensions");
@@ -196,6 +213,11 @@ static void check_engine(void) {
   expect(penstock_session_push(session, &frame) == PENSTOCK_ERR_UNSUPPORTED, "push without video phases");
   expect(strstr(penstock_last_error(), "no video phases") != NULL, "push says why");
   expect(penstock_session_pull(session, &frame) == PENSTOCK_ERR_UNSUPPORTED, "pull without video phases");
+  const int32_t timestep = 700;
+  expect(penstock_session_set_timesteps(session, &timestep, 1) == PENSTOCK_ERR_UNSUPPORTED, "a plan without timesteps");
+  penstock_picture* picture = (penstock_picture*)&frame;
+  expect(penstock_session_take(session, &frame, &picture) == PENSTOCK_ERR_UNSUPPORTED, "take without video phases");
+  expect(!picture, "no picture");
   expect(penstock_session_flush(session) == PENSTOCK_ERR_UNSUPPORTED, "flush without video phases");
   expect(penstock_session_poll(session, &count) == PENSTOCK_OK && count == 0, "nothing is there");
   expect(penstock_session_poll(session, NULL) == PENSTOCK_ERR_INVALID_ARGUMENT, "poll to null");

@@ -64,12 +64,18 @@ penstock_status live_once(const char* directory, const penstock_engine_params& p
   for (int i = 0; !status && i < 9; ++i) status = penstock_session_push(session, &frame);
   if (!status) status = penstock_session_flush(session);
   if (!status) status = penstock_session_pull(session, &frame);
+  penstock_picture* picture = nullptr;
+  penstock_frame taken;
+  penstock_frame_init(&taken);
+  if (!status) status = penstock_session_take(session, &taken, &picture);
   if (!status) status = penstock_session_reset(session);
   for (int i = 0; !status && i < 6; ++i) status = penstock_session_submit(session, &frame, -1);
   if (!status) status = penstock_session_flush(session);
   if (!status) status = penstock_session_pull(session, &frame);
   penstock_session_free(session);
   penstock_engine_free(engine);
+  if (!status && *static_cast<std::uint8_t*>(taken.planes[0]) != 9) status = PENSTOCK_ERR_INTERNAL;  // it is ours still
+  penstock_picture_free(picture, nullptr);
   return status;
 }
 

@@ -4,6 +4,7 @@
 // usage: live ECHO_ENGINE SLOW_ECHO_ENGINE
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <limits>
 #include <thread>
 
@@ -51,6 +52,28 @@ void check_block(const Engine& engine) {
              stats.frames_queued == 0 && stats.chunks == 13 && stats.max_latency_ms >= stats.last_latency_ms,
          "statistics of block");
   expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "submit after the end", [&] { session.submit(clip.frame(0)); });
+}
+
+void check_take(const Engine& engine) {
+  Clip clip(engine);
+  std::vector<penstock::Picture> taken;
+  {
+    Session session(engine);
+    expect(!session.take(), "nothing to take");
+    for (int i = 0; i < 5; ++i) session.push(clip.frame(i));
+    while (std::optional<penstock::Picture> picture = session.take()) taken.push_back(std::move(*picture));
+    expect(session.poll() == 0 && taken.size() == 5, "taken frames are gone from the session");
+  }
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    const penstock_frame& frame = taken[i].frame();
+    const penstock_frame expected = clip.frame(static_cast<std::int64_t>(i));
+    expect(frame.format == PENSTOCK_RGB8 && frame.memory == PENSTOCK_MEMORY_HOST && frame.width == expected.width &&
+               frame.height == expected.height && frame.strides[0] == 3 * expected.width &&
+               frame.timestamp == expected.timestamp,
+           "a picture is described");
+    expect(std::memcmp(frame.planes[0], expected.planes[0], clip.bytes()) == 0, "and outlives its session");
+    taken[i].order(nullptr);
+  }
 }
 
 void check_full_queue(const Engine& slow) {
@@ -174,9 +197,16 @@ void check_misuse(const Engine& engine) {
   };
   refuse("width", [](penstock_frame& frame) { frame.width += 1; });
   refuse("height", [](penstock_frame& frame) { frame.height = -1; });
-  refuse("format", [](penstock_frame& frame) { frame.format = static_cast<penstock_pixel_format>(17); });
-  refuse("color", [](penstock_frame& frame) { frame.color = static_cast<penstock_color>(4); });
-  refuse("memory", [](penstock_frame& frame) { frame.memory = static_cast<penstock_memory>(5); });
+  for (const int bad : {17, -1}) {
+    refuse("format", [&](penstock_frame& frame) { frame.format = static_cast<penstock_pixel_format>(bad); });
+    refuse("color", [&](penstock_frame& frame) { frame.color = static_cast<penstock_color>(bad); });
+    refuse("memory", [&](penstock_frame& frame) { frame.memory = static_cast<penstock_memory>(bad); });
+    expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "policy",
+                  [&] { Session(engine, queue(static_cast<penstock_queue_policy>(bad), 8)); });
+    penstock_session_params params = penstock::session_params();
+    params.output_memory = static_cast<penstock_memory>(bad);
+    expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "output_memory", [&] { Session(engine, params); });
+  }
   refuse("no plane", [](penstock_frame& frame) { frame.planes[0] = nullptr; });
   refuse("no second plane", [](penstock_frame& frame) { frame.format = PENSTOCK_NV12; });
   refuse("a stride too short", [](penstock_frame& frame) { frame.strides[0] = 3 * frame.width - 1; });
@@ -196,8 +226,6 @@ void check_misuse(const Engine& engine) {
   for (int frames : {0, 4, 5000})
     expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "queue_frames",
                   [&] { Session(engine, queue(PENSTOCK_QUEUE_BLOCK, frames)); });
-  expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "policy",
-                [&] { Session(engine, queue(static_cast<penstock_queue_policy>(9), 8)); });
   expect_status(PENSTOCK_ERR_INVALID_ARGUMENT, "deadline",
                 [&] { Session(engine, queue(PENSTOCK_QUEUE_BLOCK, 8, -1)); });
 }
@@ -208,6 +236,7 @@ int main(int argc, char** argv) try {
   if (argc != 3) return 2;
   const Engine engine = open_cpu(argv[1], 2), slow = open_cpu(argv[2], 2);
   check_block(engine);
+  check_take(engine);
   check_full_queue(slow);
   check_drops(slow, PENSTOCK_QUEUE_DROP_OLDEST);
   check_drops(slow, PENSTOCK_QUEUE_LATEST_WINS);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from penstock import PenstockError
 from penstock.models import Model, load
 from penstock.runtime.config import Config
 from penstock.session import Session
+from tests.cuda.dlpack import Producer
 from tests.stream.conftest import SIZE, random_clip
 
 SETTINGS = {"height": SIZE[0], "width": SIZE[1], "device": "cpu"}
@@ -38,6 +40,11 @@ BAD_FRAMES = {
     "nan": (np.full((2, 48, 64, 3), np.nan, np.float32), "expected finite values, got NaN or infinity in frame 0"),
     "range": (np.full((1, 48, 64, 3), 255.0), "expected floats from 0 to 1, got 255 to 255 in frame 0"),
     "text": ("a frame", "expected uint8"),
+    "planar tensor": (torch.zeros(1, 3, 48, 64, dtype=torch.uint8), "got [1, 3, 48, 64]"),
+    "integers": (torch.zeros(1, 48, 64, 3, dtype=torch.int32), "expected uint8, or float from 0 to 1, got int32"),
+    "bfloat16": (torch.zeros(1, 48, 64, 3, dtype=torch.bfloat16), "expected an array on the host, got Tensor"),
+    "gradient": (torch.zeros(1, 48, 64, 3, requires_grad=True), "expected an array on the host, got Tensor"),
+    "no device": (torch.zeros(1, 48, 64, 3, dtype=torch.uint8, device="meta"), "Tensor is on no device of DLPack"),
     "ragged": ([[1, 2], [3]], "expected an array on the host, got list"),
 }
 
@@ -59,13 +66,27 @@ def test_bad_frames(model: Model, session: Session, rng: np.random.Generator, na
 def test_frames_of_other_libraries_and_floats(model: Model, session: Session, rng: np.random.Generator) -> None:
     clip = random_clip(rng, 5)
     expected = session.push(clip)
-    for frames in (torch.from_numpy(clip), clip.astype(np.float32) / 255, torch.from_numpy(clip).double() / 255,
-                   clip[:, ::-1][:, ::-1], clip.tolist()):  # fmt: skip
+    planes = torch.from_numpy(clip).permute(0, 3, 1, 2).contiguous()
+    for frames in (torch.from_numpy(clip), planes.permute(0, 2, 3, 1), clip.astype(np.float32) / 255,
+                   torch.from_numpy(clip).double() / 255, clip[:, ::-1][:, ::-1], clip.tolist()):  # fmt: skip
         session.reset()
         if isinstance(frames, list):
             assert "int64" in fails(session.push, frames)
             continue
         np.testing.assert_array_equal(session.push(frames), expected)
+
+
+def test_device_frames_need_a_device(model: Model, session: Session) -> None:
+    interface = {"shape": (48, 64, 3), "typestr": "|u1", "data": (4096, False), "version": 3}
+    for frames in (Producer(4096, (1, 48, 64, 3)), SimpleNamespace(__cuda_array_interface__=interface)):
+        for call in (session.push, session.submit):
+            assert "CUDA frames need an engine on CUDA, this one is on cpu" in fails(call, frames)
+    session.reset()
+    assert "expected an array on the host" in fails(session.encode, Producer(4096, (5, 48, 64, 3)))
+    assert "CUDA frames need an engine on CUDA, this one is on cpu" in fails(
+        model.session, "a prompt", output="cuda", **SETTINGS
+    )
+    assert fails(model.session, "a", output="gpu", **SETTINGS) == "output: expected host or cuda, got 'gpu'"
 
 
 def test_push_after_the_end(session: Session, rng: np.random.Generator) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 import penstock
 from penstock import PenstockError, models
+from penstock.cli import main
 from penstock.evaluation.styles import STYLES
-from penstock.runtime.prompt import Prompt
+from penstock.runtime.prompt import Prompt, read_prompt
 from penstock.runtime.synth import synth
 from penstock.runtime.text import embed_prompts, find_encoder
 
@@ -36,6 +37,16 @@ def test_tiny_takes_other_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = model.directory.path / "text"
     (encoded,) = embed_prompts([STYLES[0].prompt], find_encoder(path), model.directory.spec.dit.text_len)
     np.testing.assert_array_equal(encoded.embeddings, ready.embeddings)
+
+
+def test_the_commands_know_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """build, info and embed take it by its name, as run does."""
+    monkeypatch.chdir(tmp_path)
+    prompt = STYLES[0].prompt
+    assert main(["build", "tiny", "engine", "--size", "48x64", "--prompt", prompt]) == 0
+    assert main(["embed", "tiny", prompt, "-o", "prompt.safetensors"]) == main(["info", "tiny"]) == 0
+    built, embedded = read_prompt("engine/prompt.safetensors"), read_prompt("prompt.safetensors")
+    np.testing.assert_array_equal(built.embeddings, embedded.embeddings)
 
 
 def test_a_directory_of_that_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from penstock.models import Model
 from penstock.runtime.config import Config
+from penstock.runtime.errors import PenstockError
 from penstock.runtime.schedule import sigma_of
 from penstock.session import Session
 from tests.helpers import normal, relative_l2
@@ -181,6 +183,22 @@ def test_timesteps_reach_the_model(model: Model, rng: np.random.Generator) -> No
     with open_session(model, timesteps=(650, 240), **fields) as made, open_session(model, **fields) as switched:
         switched.timesteps = (650, 240)
         np.testing.assert_array_equal(run(switched, clip), run(made, clip))
+
+
+def test_every_timestep_has_its_level(model: Model) -> None:
+    """What the engine writes is what schedule.py says, to the bit; a clean-context pass keeps its 0."""
+    with open_session(model, steps=2, clean_context=True) as session:
+        core = session._open()
+        for first in range(2, 1001):
+            core.set_timesteps([first, first - 1])
+            assert core.read("timestep").tolist() == [first, first - 1, 0]
+            assert core.read("sigma").tolist() == [sigma_of(first), sigma_of(first - 1), sigma_of(0)]
+        assert core.read("first_timestep").tolist() == [1000]
+        for bad, message in (([700], "expected 2, one for each step, got 1"), ([5, 0], "in (0, 1000], got 0"),
+                             ([1001, 5], "in (0, 1000], got 1001")):  # fmt: skip
+            with pytest.raises(PenstockError, match=re.escape(message)):
+                core.set_timesteps(bad)
+        assert core.read("timestep").tolist() == [1000, 999, 0]
 
 
 # ---- the noise controller (spec 9.3)

@@ -71,6 +71,15 @@ class CudaFrame : public DeviceFrame {
          [&](Stream stream) { PENSTOCK_CUDA(cuMemcpyDtoDAsync_v2, address_of(tensor), memory_, bytes_, stream); });
   }
 
+  void* lend(void* cuda_stream) override {
+    const Call call(*device_);
+    PENSTOCK_CUDA(cuStreamWaitEvent, static_cast<Stream>(cuda_stream), moved_.get(), 0);
+    return reinterpret_cast<void*>(memory_);
+  }
+  void take_back(void* cuda_stream) override {
+    move(static_cast<Stream>(cuda_stream), [](Stream) {});
+  }
+
  private:
   // Work on `stream`, behind the work before it, on whatever stream that was.
   template <typename Enqueue>

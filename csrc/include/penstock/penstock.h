@@ -38,13 +38,21 @@
 #define PENSTOCK_API __attribute__((visibility("default")))
 #endif
 
+/* Any int may come in as an enum: it is checked, and never undefined behaviour. That is what the int is for in C++, and
+ * the members _MAX_ENUM in C. */
+#ifdef __cplusplus
+#define PENSTOCK_ENUM_BASE : int
+#else
+#define PENSTOCK_ENUM_BASE
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* ---- status ---------------------------------------------------------------------------------------------------- */
 
-typedef enum penstock_status {
+typedef enum penstock_status PENSTOCK_ENUM_BASE {
   PENSTOCK_OK = 0,
   PENSTOCK_ERR_INVALID_ARGUMENT = 1, /* a null pointer, an unknown name, a wrong size */
   PENSTOCK_ERR_BAD_FILE = 2,         /* a file that cannot be read or is malformed */
@@ -73,7 +81,7 @@ PENSTOCK_API const char* penstock_version_string(void);
 
 /* ---- tensors --------------------------------------------------------------------------------------------------- */
 
-typedef enum penstock_dtype {
+typedef enum penstock_dtype PENSTOCK_ENUM_BASE {
   PENSTOCK_F32 = 0,
   PENSTOCK_BF16 = 1,
   PENSTOCK_F16 = 2,
@@ -81,7 +89,7 @@ typedef enum penstock_dtype {
   PENSTOCK_I32 = 4,
   PENSTOCK_I64 = 5,
   PENSTOCK_U64 = 6,
-  PENSTOCK_DTYPE_MAX_ENUM = 0x7fffffff /* any int may come in: it is checked, never undefined */
+  PENSTOCK_DTYPE_MAX_ENUM = 0x7fffffff
 } penstock_dtype;
 
 #define PENSTOCK_MAX_DIMS 8
@@ -134,21 +142,22 @@ PENSTOCK_API penstock_status penstock_check_plan(const char* plan_json, size_t s
 typedef struct penstock_engine penstock_engine;
 typedef struct penstock_session penstock_session;
 
-typedef enum penstock_device {
+typedef enum penstock_device PENSTOCK_ENUM_BASE {
   PENSTOCK_DEVICE_AUTO = 0,
   PENSTOCK_DEVICE_CPU = 1,
   PENSTOCK_DEVICE_CUDA = 2,
   PENSTOCK_DEVICE_MAX_ENUM = 0x7fffffff
 } penstock_device;
 
-typedef enum penstock_log_level {
+typedef enum penstock_log_level PENSTOCK_ENUM_BASE {
   PENSTOCK_LOG_INFO = 0,
   PENSTOCK_LOG_WARNING = 1,
-  PENSTOCK_LOG_ERROR = 2
+  PENSTOCK_LOG_ERROR = 2,
+  PENSTOCK_LOG_LEVEL_MAX_ENUM = 0x7fffffff
 } penstock_log_level;
 
 /* When the frames of a chunk come out. Both give the same frames, to the bit. */
-typedef enum penstock_schedule {
+typedef enum penstock_schedule PENSTOCK_ENUM_BASE {
   PENSTOCK_SCHEDULE_LATENCY = 0,    /* of the push that completed it */
   PENSTOCK_SCHEDULE_THROUGHPUT = 1, /* two chunks later; encoder, denoiser and decoder work side by side */
   PENSTOCK_SCHEDULE_MAX_ENUM = 0x7fffffff
@@ -225,7 +234,7 @@ PENSTOCK_API void penstock_engine_free(penstock_engine* engine);
 
 /* ---- frames ----------------------------------------------------------------------------------------------------- */
 
-typedef enum penstock_pixel_format {
+typedef enum penstock_pixel_format PENSTOCK_ENUM_BASE {
   PENSTOCK_RGB8 = 0,  /* R, G, B, a byte each */
   PENSTOCK_RGBA8 = 1, /* alpha is ignored going in, 255 coming out */
   PENSTOCK_BGRA8 = 2,
@@ -234,7 +243,7 @@ typedef enum penstock_pixel_format {
 } penstock_pixel_format;
 
 /* What the Y, Cb and Cr of an NV12 frame mean. */
-typedef enum penstock_color {
+typedef enum penstock_color PENSTOCK_ENUM_BASE {
   PENSTOCK_BT709_LIMITED = 0, /* HD video: Y 16 to 235 */
   PENSTOCK_BT709_FULL = 1,
   PENSTOCK_BT601_LIMITED = 2, /* SD video */
@@ -242,7 +251,7 @@ typedef enum penstock_color {
   PENSTOCK_COLOR_MAX_ENUM = 0x7fffffff
 } penstock_color;
 
-typedef enum penstock_memory {
+typedef enum penstock_memory PENSTOCK_ENUM_BASE {
   PENSTOCK_MEMORY_HOST = 0,
   PENSTOCK_MEMORY_CUDA = 1, /* of the engine's device, an engine on CUDA */
   PENSTOCK_MEMORY_MAX_ENUM = 0x7fffffff
@@ -274,7 +283,7 @@ PENSTOCK_API void penstock_frame_init(penstock_frame* frame);
 /* ---- session ---------------------------------------------------------------------------------------------------- */
 
 /* What happens to a frame that is submitted faster than the model runs. */
-typedef enum penstock_queue_policy {
+typedef enum penstock_queue_policy PENSTOCK_ENUM_BASE {
   PENSTOCK_QUEUE_BLOCK = 0,       /* submit waits for room: no frame is lost */
   PENSTOCK_QUEUE_DROP_OLDEST = 1, /* when the queue is full its oldest frame goes: at most queue_frames of delay */
   PENSTOCK_QUEUE_LATEST_WINS = 2, /* each chunk takes the newest frames, older ones go: the least delay */
@@ -332,6 +341,12 @@ PENSTOCK_API penstock_status penstock_session_set_noise_scale(penstock_session* 
 /* Key of all noise: the same seed, inputs and settings give the same frames. 0 at first. [one at a time] */
 PENSTOCK_API penstock_status penstock_session_set_seed(penstock_session* session, uint64_t seed);
 
+/* One timestep, 1 to 1000, for each of the plan's denoising steps, the noisiest first; with the noise controller the
+ * first one follows the motion. Chunks in a stream batch go on by the new list. Another number of steps is another
+ * configuration: penstock_session_switch. [one at a time] */
+PENSTOCK_API penstock_status penstock_session_set_timesteps(penstock_session* session, const int32_t* timesteps,
+                                                            size_t count);
+
 /* Runs one phase of the plan, for instance "denoise", to its end. [one at a time] */
 PENSTOCK_API penstock_status penstock_session_run(penstock_session* session, const char* phase);
 
@@ -380,6 +395,23 @@ PENSTOCK_API penstock_status penstock_session_poll(penstock_session* session, in
 /* Moves the oldest finished frame into the caller's picture, in its format, and sets `timestamp`. PENSTOCK_NOT_READY if
  * there is none. A CUDA frame is complete in the order of its stream; nothing waits. [any thread] */
 PENSTOCK_API penstock_status penstock_session_pull(penstock_session* session, penstock_frame* frame);
+
+/* The oldest finished frame where it lies, without a copy. */
+typedef struct penstock_picture penstock_picture;
+
+/* Takes it out of the session and fills all of `frame`: RGB8 without gaps, in the session's output_memory, with its
+ * timestamp. Its plane may be read and written until the picture is freed, also when the session is gone. A CUDA
+ * picture is complete in the order of the `cuda_stream` that `frame` brings; nothing waits. PENSTOCK_NOT_READY, and a
+ * null picture, if there is none. [any thread] */
+PENSTOCK_API penstock_status penstock_session_take(penstock_session* session, penstock_frame* frame,
+                                                   penstock_picture** picture);
+
+/* A CUDA picture is complete in the order of this stream, too. [any thread] */
+PENSTOCK_API penstock_status penstock_picture_order(penstock_picture* picture, void* cuda_stream);
+
+/* Gives the memory back. That of a CUDA picture is used again behind what stands in `cuda_stream` now. Null is allowed.
+ * [alone] */
+PENSTOCK_API void penstock_picture_free(penstock_picture* picture, void* cuda_stream);
 
 /* ---- several configurations over one stream ------------------------------------------------------------------------
  *

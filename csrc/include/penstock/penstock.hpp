@@ -126,6 +126,27 @@ class Engine {
   std::unique_ptr<penstock_engine, Free> handle_;
 };
 
+// A finished frame where it lies. Given back in the order of the last stream that it was made complete for.
+class Picture {
+ public:
+  Picture(penstock_picture* picture, const penstock_frame& frame)
+      : handle_(picture, {frame.cuda_stream}), frame_(frame) {}
+
+  const penstock_frame& frame() const noexcept { return frame_; }
+  void order(void* cuda_stream) {
+    check(penstock_picture_order(handle_.get(), cuda_stream));
+    handle_.get_deleter().cuda_stream = cuda_stream;
+  }
+
+ private:
+  struct Free {
+    void operator()(penstock_picture* picture) const noexcept { penstock_picture_free(picture, cuda_stream); }
+    void* cuda_stream = nullptr;
+  };
+  std::unique_ptr<penstock_picture, Free> handle_;
+  penstock_frame frame_;
+};
+
 class Session {
  public:
   explicit Session(const Engine& engine, const penstock_session_params& params = session_params()) {
@@ -152,6 +173,9 @@ class Session {
   }
   void set_prompt_file(const std::string& path) { check(penstock_session_set_prompt_file(get(), path.c_str())); }
   void set_noise_scale(float value) { check(penstock_session_set_noise_scale(get(), value)); }
+  void set_timesteps(Span<const std::int32_t> timesteps) {
+    check(penstock_session_set_timesteps(get(), timesteps.data(), timesteps.size()));
+  }
   void set_seed(std::uint64_t seed) { check(penstock_session_set_seed(get(), seed)); }
 
   template <typename T>
@@ -186,6 +210,14 @@ class Session {
   }
   // False: there is no finished frame.
   bool pull(penstock_frame& frame) { return check_ready(penstock_session_pull(get(), &frame)); }
+  // The next finished frame without a copy, complete in the order of this stream; none: there is no finished frame.
+  std::optional<Picture> take(void* cuda_stream = nullptr) {
+    penstock_picture* picture = nullptr;
+    penstock_frame frame = make(penstock_frame_init);
+    frame.cuda_stream = cuda_stream;
+    if (!check_ready(penstock_session_take(get(), &frame, &picture))) return std::nullopt;
+    return Picture(picture, frame);
+  }
 
   penstock_session_stats stats() const {
     penstock_session_stats stats = make(penstock_session_stats_init);

@@ -12,6 +12,7 @@ from penstock.runtime.config import Config
 from penstock.runtime.errors import PenstockError
 
 if TYPE_CHECKING:
+    from penstock.models import Model
     from penstock.runtime.prompt import Prompt
 
 HELP = "write an engine directory for one configuration"
@@ -26,7 +27,7 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="model directory")
+    parser.add_argument("model", help="model directory, or tiny")
     parser.add_argument("engine", help="engine directory to write")
     add_config_arguments(parser)
     parser.add_argument("--prompt", metavar="TEXT", help="what a host's sessions begin with, or a prompt.safetensors "
@@ -34,25 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text-to-video", action="store_true", help="from noise instead of frames")
 
 
-def read_or_embed(prompt: str, model: str) -> Prompt:
+def read_or_embed(prompt: str, model: Model) -> Prompt:
     """The prompt of a prompt.safetensors file, or of a text by the model's text encoder."""
-    from penstock.models import load
     from penstock.runtime.prompt import read_prompt
 
-    return read_prompt(prompt) if prompt.endswith(".safetensors") else load(model).embed(prompt)
+    return read_prompt(prompt) if prompt.endswith(".safetensors") else model.embed(prompt)
 
 
 def run(options: argparse.Namespace) -> None:
+    from penstock.models import load
     from penstock.runtime.build import build
-    from penstock.runtime.stream_settings import load_stream_settings
 
+    model = load(options.model)
     height, width = parse_size(options.size)
     fields = config_fields(options) | {"height": height, "width": width}
-    recommended = {} if options.text_to_video else load_stream_settings(options.model)
-    config = Config.text_to_video(**fields) if options.text_to_video else Config(**recommended | fields)
-    prompt = None if options.prompt is None else read_or_embed(options.prompt, options.model)
+    config = Config.text_to_video(**fields) if options.text_to_video else Config(**model.settings | fields)
+    prompt = None if options.prompt is None else read_or_embed(options.prompt, model)
     with ProgressBar("weights") as bar:
-        report = build(options.model, options.engine, config, bar.update, prompt)
+        report = build(model.directory.path, options.engine, config, bar.update, prompt)
     emit(
         {"engine": str(report.path), "plan": report.plan.name, "weights": report.weights,
          "weight_bytes": report.weight_bytes},

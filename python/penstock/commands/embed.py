@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from penstock.models import model_path
     from penstock.runtime.model_file import MODEL_FILE
     from penstock.runtime.prompt import write_prompt
     from penstock.runtime.text import PromptTruncated, cache_directory, embed_for_model, embed_prompts, find_encoder
@@ -32,10 +33,11 @@ def run(options: argparse.Namespace) -> None:
     settings = {"dtype": options.dtype, "device": options.device, "cache": cache}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptTruncated)  # said below, in the style of this program
-        if (options.source / MODEL_FILE).is_file():
-            (prompt,) = embed_for_model(options.source, [options.prompt], options.placeholder, **settings)
+        source = model_path(options.source)
+        if (source / MODEL_FILE).is_file():
+            (prompt,) = embed_for_model(source, [options.prompt], options.placeholder, **settings)
         else:
-            (prompt,) = embed_prompts([options.prompt], find_encoder(options.source), **settings)
+            (prompt,) = embed_prompts([options.prompt], find_encoder(source), **settings)
     write_prompt(options.output, prompt, "F32" if options.dtype == "fp32" else "BF16")
     rows, text_dim = prompt.embeddings.shape
     if prompt.tokens > rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.commands.output import bytes_text, emit
+from penstock.models import model_path
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import load_model
 from penstock.runtime.model_file import MODEL_FILE
@@ -20,12 +21,12 @@ HELP = "describe a plan, an engine directory or a model directory"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=Path, help="plan.json, engine directory or model directory")
+    parser.add_argument("path", type=Path, help="plan.json, engine directory, model directory, or tiny")
     parser.add_argument("--ops", action="store_true", help="list every op with its tensors")
 
 
 def run(options: argparse.Namespace) -> None:
-    path: Path = options.path
+    path = model_path(options.path)
     if path.is_dir() and (path / MODEL_FILE).is_file():
         result, text = describe_model(path)
     elif path.is_dir() and (path / "plan.json").is_file():
