@@ -1,6 +1,6 @@
-// csrc/ptx/tma.h, emulated: a box of bf16 in rank 4, swizzled by the bytes of its rows (PTX ISA, "Swizzling Modes": with
-// rows of 128 bytes, of each 1024 row r keeps its 16-byte piece c at c xor r; with rows of 64, of each 512 bytes two rows
-// share 128, and piece c of the first and of the second four is at c xor the number of the 128 bytes).
+// csrc/ptx/tma.h, emulated: a box of bf16 in rank 4, swizzled by the bytes of its rows (PTX ISA, "Swizzling Modes":
+// with rows of 128 bytes, of each 1024 row r keeps its 16-byte piece c at c xor r; with rows of 64, of each 512 bytes
+// two rows share 128, and piece c of the first and of the second four is at c xor the number of the 128 bytes).
 #pragma once
 
 #include "ptx/mbarrier.h"

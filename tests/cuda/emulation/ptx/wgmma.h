@@ -91,7 +91,8 @@ inline void execute(const Product& product, std::vector<float>& values) {
   for (int half = 0; half < 2; ++half)
     for (int k = 0; k < 16; ++k) {
       const int row = lane / 4 + 8 * half;
-      a[half][k] = product.a_registers ? register_element(row, k) : Operand(product.a).k_major(thread / 32 * 16 + row, k);
+      a[half][k] =
+          product.a_registers ? register_element(row, k) : Operand(product.a).k_major(thread / 32 * 16 + row, k);
     }
   for (int pair = 0; pair < product.count / 2; ++pair) {
     const int column = pair / 2 * 8 + lane % 4 * 2 + pair % 2;
