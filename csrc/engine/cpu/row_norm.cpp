@@ -12,11 +12,19 @@ void layernorm_row(int64_t count, const float* x, float eps, float offset, const
   float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
   for (int64_t i = 0; i < count; ++i) sum += x[i];
-  const float mean = sum / static_cast<float>(count);
-  float squares = 0.0f;  // of the differences: a large mean costs no precision
-#pragma omp simd reduction(+ : squares)
-  for (int64_t i = 0; i < count; ++i) squares += (x[i] - mean) * (x[i] - mean);
-  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(count) + eps);
+  const float rounded = sum / static_cast<float>(count);
+  // Of the differences, so that a large mean costs no precision; their own mean is what rounding took from it, which is
+  // much where the compiler adds up one number after the other.
+  float rest = 0.0f, squares = 0.0f;
+#pragma omp simd reduction(+ : rest, squares)
+  for (int64_t i = 0; i < count; ++i) {
+    const float difference = x[i] - rounded;
+    rest += difference;
+    squares += difference * difference;
+  }
+  rest /= static_cast<float>(count);
+  const float mean = rounded + rest;
+  const float inverse = 1.0f / std::sqrt(squares / static_cast<float>(count) - rest * rest + eps);
   for (int64_t i = 0; i < count; ++i) y[i] = (x[i] - mean) * inverse * (offset + scale[i]) + shift[i];
 }
 
