@@ -23,9 +23,7 @@ def include_folders() -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-@pytest.mark.parametrize(
-    ("source", "header"), [("driver_header.cpp", "cuda.h"), ("cublaslt_header.cpp", "cublasLt.h")]
-)
+@pytest.mark.parametrize(("source", "header"), [("driver_header.cpp", "cuda.h"), ("cublaslt_header.cpp", "cublasLt.h")])
 def test_declarations(source: str, header: str) -> None:
     folders = include_folders()
     if not any((folder / header).is_file() for folder in folders):
