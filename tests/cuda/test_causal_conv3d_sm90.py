@@ -201,9 +201,9 @@ def run(convolution: ctypes.CDLL, case: Case, inputs: dict[str, torch.Tensor], y
         activation: str, frames: int, seed: int, eager: bool = False) -> dict[str, torch.Tensor]:  # fmt: skip
     """y, and raw if there is a counter for it, as the kernel leaves them; NaN at first."""
     layer, weight = LAYERS[case.layer], inputs["weight"]
-    outputs = {role: torch.full(y_shape, float("nan"), dtype=torch.bfloat16) for role in ("y", "raw")}
-    if "raw_frame" not in inputs:
-        del outputs["raw"]
+    rings = {"y": y_shape[0]} | ({"raw": raw_frames(y_shape)} if "raw_frame" in inputs else {})
+    outputs = {role: torch.full((count, *y_shape[1:]), float("nan"), dtype=torch.bfloat16)
+               for role, count in rings.items()}  # fmt: skip
     sizes = ConvLayer(layer.out_frames(frames), *case.picture, *case.channels, *weight.shape[1:4], layer.stride,
                       layer.upsample, layer.time_stride, layer.interleave)  # fmt: skip
 
@@ -222,13 +222,18 @@ def run(convolution: ctypes.CDLL, case: Case, inputs: dict[str, torch.Tensor], y
     return outputs
 
 
+def raw_frames(y_shape: tuple[int, ...]) -> int:
+    """Of raw's ring, another number than of y's."""
+    return y_shape[0] + 5
+
+
 def check(convolution: ctypes.CDLL, case: Case, inputs: dict[str, torch.Tensor], y_shape: tuple[int, ...],
           activation: str, seed: int, eager: bool = False, frames: int | None = None) -> None:  # fmt: skip
     layer = LAYERS[case.layer]
     frames = frames or case.steps * layer.time_stride
     outputs = run(convolution, case, inputs, y_shape, activation, frames, seed, eager)
     options = {"frames": frames, "activation": activation, "y_frames": y_shape[0], **layer.attributes}
-    options["raw_frames"] = y_shape[0] if "raw" in outputs else None
+    options["raw_frames"] = raw_frames(y_shape) if "raw" in outputs else None
     exact = {role: tensor.double() if tensor.is_floating_point() else tensor for role, tensor in inputs.items()}
     expected = reference_vae.causal_conv3d(**exact, **options)
     plain = reference_vae.causal_conv3d(**inputs, **options)
