@@ -1,23 +1,12 @@
 // The attention kernel for Hopper on emulated threads, and its deal, for tests/cuda/test_rolling_attention_sm90.py.
-#include <cstdio>
-#include <stdexcept>
-
 #include "ops/rolling_attention/choice.h"
 #include "ops/rolling_attention/deal.h"
 #include "ops/rolling_attention/rolling_attention_sm90.cu"
 #include "ops/rolling_attention/tiled_tensor.h"
+#include "run.h"
 
-namespace {
-
+using emulation::map_of;
 using penstock::attention::Shape;
-
-penstock::TensorMap map_of(const penstock::TiledTensor& tensor) {
-  penstock::TensorMap map{};
-  map.words[0] = reinterpret_cast<uint64_t>(&tensor);
-  return map;
-}
-
-}  // namespace
 
 extern "C" {
 
@@ -30,23 +19,12 @@ const char* emulate_rolling_attention(const uint16_t* q, const uint16_t* k_cache
   const penstock::TiledTensor tensors[] = {tiled(q, slots, queries, heads, kHeadDim),
                                            tiled(k_cache, slots, capacity, heads, kHeadDim),
                                            tiled(v_cache, slots, capacity, heads, kHeadDim)};
-  static char problem[200];
-  for (int block = 0; block < programs; ++block) try {
-      penstock::ptx::all_products().clear();
-      emulation::run_block(
-          [&] {
-            rolling_attention_sm90(map_of(tensors[0]), map_of(tensors[1]), map_of(tensors[2]), ring_length, out,
-                                   partial, partial_stats, shape->slots, shape->queries, shape->capacity,
-                                   shape->frame_tokens, shape->heads);
-          },
-          kThreads, block, programs, sizeof(Shared) + 1024, seed + static_cast<unsigned>(block), eager != 0);
-      for (const auto& [thread, products] : penstock::ptx::all_products())
-        if (!products.started.empty() || !products.groups.empty()) throw std::runtime_error("wgmma is not waited for");
-    } catch (const std::exception& error) {
-      std::snprintf(problem, sizeof problem, "%s", error.what());
-      return problem;
-    }
-  return nullptr;
+  const auto kernel = [&] {
+    rolling_attention_sm90(map_of(tensors[0]), map_of(tensors[1]), map_of(tensors[2]), ring_length, out, partial,
+                           partial_stats, shape->slots, shape->queries, shape->capacity, shape->frame_tokens,
+                           shape->heads);
+  };
+  return emulation::run_kernel(kernel, kThreads, programs, sizeof(Shared) + 1024, seed, eager != 0);
 }
 
 // Writes the parts of every program as rows of (program, slot, head, query tile, first, last, blocks, place); returns
