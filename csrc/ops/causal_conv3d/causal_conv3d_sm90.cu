@@ -12,10 +12,10 @@
 //              channels, sums in f32. Then bias, residual, norm and activation, and the pixels of y. Four lanes of a
 //              warp have all channels of two pixels, so a norm takes two exchanges. 160 registers
 //
-// Without care this is bound not by the tensor cores but by the way from the second-level cache: for every tap anew, 384
-// pixels and 96 channels ask for 53 bytes in each of the cycles that their products take, 192 and 192 for 43. So a copy
-// of pixels has kTaps - 1 more rows, and serves all taps of a column of the kernel: the next tap's operand is the same
-// memory a row of pixels further, which is a multiple of what the swizzle repeats after. That leaves 25 and 29.
+// Without care this is bound not by the tensor cores but by the way from the second-level cache: for every tap anew,
+// 384 pixels and 96 channels ask for 53 bytes in each of the cycles that their products take, 192 and 192 for 43. So a
+// copy of pixels has kTaps - 1 more rows, and serves all taps of a column of the kernel: the next tap's operand is the
+// same memory a row of pixels further, which is a multiple of what the swizzle repeats after. That leaves 25 and 29.
 //
 // A consumer that is done with a tile writes it while the others compute, and the producer is kStages steps ahead.
 #include <cmath>
