@@ -1,10 +1,8 @@
 // The convolution for Hopper on emulated threads, its tiles and its choice, for tests/cuda/test_causal_conv3d_sm90.py.
-#include <cstdio>
-#include <stdexcept>
-
 #include "ops/causal_conv3d/causal_conv3d_sm90.cu"
 #include "ops/causal_conv3d/choice.h"
 #include "ops/causal_conv3d/tiled_tensor.h"
+#include "run.h"
 
 namespace {
 
@@ -24,17 +22,6 @@ void convolve_form(const Arguments& arguments, int columns, int taps) {
   if (columns == 192) convolve_columns<192>(arguments, taps);
 }
 
-penstock::TensorMap map_of(const penstock::TiledTensor& tensor) {
-  penstock::TensorMap map{};
-  map.words[0] = reinterpret_cast<uint64_t>(&tensor);
-  return map;
-}
-
-void require_no_products() {
-  for (const auto& [thread, products] : penstock::ptx::all_products())
-    if (!products.started.empty() || !products.groups.empty()) throw std::runtime_error("wgmma is not waited for");
-}
-
 }  // namespace
 
 extern "C" {
@@ -52,28 +39,19 @@ const char* emulate_causal_conv3d(const Frames* x, const uint16_t* weight, int w
                                   const penstock::conv::Layer* layer, int activation, int box_width, int programs,
                                   unsigned seed, int eager) {
   using namespace penstock::conv;
-  static char problem[200];
   const int columns = columns_for(layer->outputs), taps = taps_for(layer->kernel_height, layer->stride);
   if (box_width == 0) box_width = box_width_for(layer->height, layer->width, columns);
   const penstock::TiledTensor tensors[] = {tiled_frames(x->data, x->frames, *layer, columns, taps, box_width),
                                            tiled_weights(weight, weight_rows, *layer, columns)};
-  const penstock::TensorMap maps[] = {map_of(tensors[0]), map_of(tensors[1])};
+  const penstock::TensorMap maps[] = {emulation::map_of(tensors[0]), emulation::map_of(tensors[1])};
   const auto ring = [](const Frames& frames) { return Ring(frames.counter, frames.frames, frames.counter != nullptr); };
   const auto eights = [](const uint16_t* data) { return reinterpret_cast<uint4*>(const_cast<uint16_t*>(data)); };
   const Arguments arguments{maps[0],         maps[1],         eights(bias),      eights(residual->data),
                             eights(gamma),   eights(y->data), eights(raw->data), ring(*x),
                             ring(*residual), ring(*y),        ring(*raw),        *layer,
                             box_width,       activation};
-  for (int block = 0; block < programs; ++block) try {
-      penstock::ptx::all_products().clear();
-      emulation::run_block([&] { convolve_form(arguments, columns, taps); }, kThreads, block, programs, 232448,
-                           seed + static_cast<unsigned>(block), eager != 0);
-      require_no_products();
-    } catch (const std::exception& error) {
-      std::snprintf(problem, sizeof problem, "%s", error.what());
-      return problem;
-    }
-  return nullptr;
+  return emulation::run_kernel([&] { convolve_form(arguments, columns, taps); }, kThreads, programs, 232448, seed,
+                               eager != 0);
 }
 
 // The tiles of a layer as rows of (frame, down, right, row, column, channel); returns their number.

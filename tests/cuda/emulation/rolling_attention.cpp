@@ -1,21 +1,16 @@
 // The attention kernel for Hopper on emulated threads, and its deal, for tests/cuda/test_rolling_attention_sm90.py.
-#include <cstdio>
 #include <stdexcept>
 
 #include "ops/rolling_attention/choice.h"
 #include "ops/rolling_attention/deal.h"
 #include "ops/rolling_attention/rolling_attention_sm90.cu"
 #include "ops/rolling_attention/tiled_tensor.h"
+#include "run.h"
 
 namespace {
 
+using emulation::map_of;
 using penstock::attention::Shape;
-
-penstock::TensorMap map_of(const penstock::TiledTensor& tensor) {
-  penstock::TensorMap map{};
-  map.words[0] = reinterpret_cast<uint64_t>(&tensor);
-  return map;
-}
 
 // The consumers took turns from the first one on, and no thread came to a barrier in vain.
 void check_turns(bool ping_pong) {
@@ -36,27 +31,15 @@ const char* emulate_rolling_attention(const uint16_t* q, const uint16_t* k_cache
                                       const int* ring_length, uint32_t* out, float* partial, float* partial_stats,
                                       const Shape* shape, int programs, unsigned seed, int eager, int ping_pong) {
   using namespace penstock::attention;
-  namespace ptx = penstock::ptx;
   const auto [slots, queries, capacity, frame_tokens, heads] = *shape;
   const penstock::TiledTensor tensors[] = {tiled(q, slots, queries, heads, kHeadDim),
                                            tiled(k_cache, slots, capacity, heads, kHeadDim),
                                            tiled(v_cache, slots, capacity, heads, kHeadDim)};
   const penstock::TensorMap maps[] = {map_of(tensors[0]), map_of(tensors[1]), map_of(tensors[2])};
   const Arguments arguments{maps[0], maps[1], maps[2], ring_length, out, partial, partial_stats, *shape};
-  static char problem[200];
-  for (int block = 0; block < programs; ++block) try {
-      ptx::all_products().clear();
-      ptx::named_barriers() = {};
-      emulation::run_block([&] { ping_pong ? run<true>(arguments) : run<false>(arguments); }, kThreads, block, programs,
-                           sizeof(Shared) + 1024, seed + static_cast<unsigned>(block), eager != 0);
-      for (const auto& [thread, products] : ptx::all_products())
-        if (!products.started.empty() || !products.groups.empty()) throw std::runtime_error("wgmma is not waited for");
-      check_turns(ping_pong != 0);
-    } catch (const std::exception& error) {
-      std::snprintf(problem, sizeof problem, "%s", error.what());
-      return problem;
-    }
-  return nullptr;
+  const auto kernel = [&] { ping_pong ? run<true>(arguments) : run<false>(arguments); };
+  return emulation::run_kernel(kernel, kThreads, programs, sizeof(Shared) + 1024, seed, eager != 0,
+                               [&] { check_turns(ping_pong != 0); });
 }
 
 // Writes the parts of every program as rows of (program, slot, head, query tile, first, last, blocks, place); returns
