@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,4 +32,6 @@ def run_json(capsys: pytest.CaptureFixture[str], model: Path, *given: object) ->
 
 
 def start(model: Path, *given: object, **settings: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "penstock", *arguments(model, *given)], **settings)
+    """Hears Ctrl-C also where the tests run in the background, where shells have it ignored, and that is inherited."""
+    command = [sys.executable, "-m", "penstock", *arguments(model, *given)]
+    return subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **settings)
