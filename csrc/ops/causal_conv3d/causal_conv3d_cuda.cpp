@@ -56,18 +56,18 @@ conv::Layer layer_of(const OpArgs& args) {
 // How the kernel for Hopper does a layer; 0 columns if it does not.
 struct Form {
   int columns, taps, box_width;
+  int64_t tiles;
 };
 
 Form form_for_hopper(const OpArgs& args, const conv::Layer& layer, const cuda::Launcher& launcher) {
   const std::string wanted = cuda::wanted_implementation("causal_conv3d");
-  Form form{conv::columns_for(layer.outputs), conv::taps_for(layer.kernel_height, layer.stride), 0};
-  int64_t tiles = 0;
+  Form form{conv::columns_for(layer.outputs), conv::taps_for(layer.kernel_height, layer.stride), 0, 0};
   if (form.columns > 0) {
     form.box_width = conv::box_width_for(layer.height, layer.width, form.columns);
-    tiles = conv::Tiles(layer, form.columns, form.box_width).count();
+    form.tiles = conv::Tiles(layer, form.columns, form.box_width).count();
   }
   const conv::Choice choice = conv::choose({launcher.architecture(), launcher.has_kernel(kHopperKernel, {}),
-                                            args.dim("I"), args.dim("O"), args.has("gamma"), tiles, wanted});
+                                            args.dim("I"), args.dim("O"), args.has("gamma"), form.tiles, wanted});
   if (choice.implementation.empty())
     fail(PENSTOCK_ERR_UNSUPPORTED, "PENSTOCK_IMPL: causal_conv3d=", wanted, ": ", std::string(choice.why));
   return choice.implementation == "cuda" ? form : Form{};
@@ -92,8 +92,7 @@ void run_on_hopper(const OpArgs& args, const conv::Layer& layer, const Form& for
   for (const char* symbol : {"P", "Q", "I", "O", "kt", "ky", "kx", "s", "u", "d", "g"})
     launch.integer(args.dim(symbol));
   launch.integer(activation(args)).integer(layer.frames).integer(form.box_width);
-  const int64_t tiles = conv::Tiles(layer, form.columns, form.box_width).count();
-  launch.run({std::min<int64_t>(tiles, launcher.multiprocessors())});
+  launch.run({std::min<int64_t>(form.tiles, launcher.multiprocessors())});
 }
 
 void run_by_triton(const OpArgs& args, cuda::Launcher& launcher) {
