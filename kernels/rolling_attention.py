@@ -25,7 +25,7 @@ import triton.language as tl
 
 from .flash import attend
 from .nvcc import CudaVariant
-from .stream_k import find_slot, first_unit, program_of, slot_keys, store_part, units_before
+from .stream_k import first_unit, part_of, program_of, slot_keys, store_part, units_before
 from .variant import Variant
 
 TYPES = {"q": "*bf16", "k_cache": "*bf16", "v_cache": "*bf16", "ring_length": "*i32", "out": "*bf16",
@@ -52,11 +52,9 @@ def rolling_attention_kernel(q, k_cache, v_cache, ring_length, out, partial, par
     query_tile = tile_row[:, None] * stride + column[None, :]
 
     while unit < end:
-        slot, first_of_slot = find_slot(ring_length, unit, slots, tiles, frame_tokens, capacity, BLOCK_N)
-        length = slot_keys(ring_length, slot, frame_tokens, capacity)
-        blocks = tl.cdiv(length, BLOCK_N)
-        tile, first = (unit - first_of_slot) // blocks, (unit - first_of_slot) % blocks
-        last = tl.minimum(blocks, first + end - unit)
+        slot, length, blocks, tile, first, last = part_of(
+            ring_length, unit, end, slots, tiles, frame_tokens, capacity, BLOCK_N
+        )
         head = tile // query_tiles
 
         first_row = tile % query_tiles * BLOCK_M

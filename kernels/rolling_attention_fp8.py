@@ -27,7 +27,7 @@ import triton.language as tl
 
 from .quantize_cache import QUANTIZED_BLOCK, e4m3_scale
 from .rolling_attention import MERGE_ROWS, merge_attention_kernel, merge_variant
-from .stream_k import find_slot, first_unit, slot_keys, store_part, units_before
+from .stream_k import first_unit, part_of, store_part, units_before
 from .variant import Variant
 
 TYPES = {"q": "*bf16", "k_codes": "*fp8e4nv", "v_codes": "*fp8e4nv", "k_mean": "*fp32", "k_scale": "*fp32",
@@ -57,10 +57,9 @@ def rolling_attention_fp8_kernel(q, k_codes, v_codes, k_mean, k_scale, v_scale, 
     to_log2: tl.constexpr = 1.4426950408889634 / (HEAD_DIM**0.5)
 
     while unit < end:
-        slot, first_of_slot = find_slot(ring_length, unit, slots, tiles, dealt, capacity * dealt, BLOCK_N)
-        blocks = slot_keys(ring_length, slot, dealt, capacity * dealt) // BLOCK_N
-        tile, first = (unit - first_of_slot) // blocks, (unit - first_of_slot) % blocks
-        last = tl.minimum(blocks, first + end - unit)
+        slot, _, blocks, tile, first, last = part_of(
+            ring_length, unit, end, slots, tiles, dealt, capacity * dealt, BLOCK_N
+        )
         head = tile // query_tiles
 
         first_row = tile % query_tiles * BLOCK_M

@@ -57,6 +57,19 @@ def find_slot(ring_length, unit, slots, tiles, frame_tokens, capacity, BLOCK_N: 
 
 
 @triton.jit
+def part_of(ring_length, unit, end, slots, tiles, frame_tokens, capacity, BLOCK_N: tl.constexpr):
+    """What a program does next, from ``unit`` on and before ``end``: Part of deal.h.
+
+    Returns the slot, its valid keys, its blocks of keys, the tile in it, the first block and the one behind the last.
+    """
+    slot, first_of_slot = find_slot(ring_length, unit, slots, tiles, frame_tokens, capacity, BLOCK_N)
+    length = slot_keys(ring_length, slot, frame_tokens, capacity)
+    blocks = tl.cdiv(length, BLOCK_N)
+    first = (unit - first_of_slot) % blocks
+    return slot, length, blocks, (unit - first_of_slot) // blocks, first, tl.minimum(blocks, first + end - unit)
+
+
+@triton.jit
 def store_part(out, tile, inside, partial, partial_stats, first, is_whole, maximum, total, weighted,
                HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr):  # fmt: skip
     """What a program has of a tile of queries: the output if it did all blocks, else a partial result.
