@@ -8,7 +8,8 @@ from math import prod
 
 import numpy as np
 
-from penstock.runtime.pack import Constant, PackedWeight
+from penstock.runtime.float8 import e4m3_codes
+from penstock.runtime.pack import CodedKernel, Constant, NormScale, PackedWeight, SumScale
 from penstock.runtime.plan import Plan, Tensor
 from penstock.runtime.safetensors_io import float32_to_bf16_bits
 
@@ -28,8 +29,27 @@ def random_weights(plan: Plan) -> Iterator[PackedWeight]:
         if isinstance(tensor.source, Constant):
             values = np.ascontiguousarray(tensor.source.values, np.float32)
             yield PackedWeight(tensor.name, "f32", tensor.shape, (values.reshape(-1).view(np.uint8),))
+        elif isinstance(tensor.source, CodedKernel | SumScale | NormScale):
+            values = _float8(plan, tensor)
+            yield PackedWeight(tensor.name, tensor.dtype, tensor.shape, (values.view(np.uint8),))
         else:
             yield PackedWeight(tensor.name, "bf16", tensor.shape, (_bits(tensor).view(np.uint8),))
+
+
+def _float8(plan: Plan, tensor: Tensor) -> np.ndarray:
+    """Codes of normal numbers 64 times as large, and scales for norms of up to 784 channels with gamma 1."""
+    if isinstance(tensor.source, CodedKernel):
+        return np.resize(_normal_codes(), tensor.size)
+    norm = 2.0**-4
+    if isinstance(tensor.source, NormScale):
+        return np.full(tensor.size, norm, np.float32)
+    kernel = plan.tensor(tensor.name.removesuffix("sum_scale") + "codes")
+    return np.full(tensor.size, norm / 64 * prod(kernel.shape[1:]) ** -0.5, np.float32)
+
+
+@cache
+def _normal_codes() -> np.ndarray:
+    return e4m3_codes(np.clip(64 * np.random.default_rng(0).standard_normal(BLOCK, dtype=np.float32), -448, 448))
 
 
 def _bits(tensor: Tensor) -> np.ndarray:

@@ -16,6 +16,10 @@ Padding 96 to 128 would cost a third more; three times 32 would read shared memo
 wait for. Rows, columns, taps and strides are run-time values: they cost a few integer instructions per step, which
 hide behind the products, and one compiled form serves all kinds of layers.
 
+CODES: with sum_scale x and weight are e4m3 codes, whose products are those of 8-bit tensor cores; with y_scale y is
+codes. A form for each, since the types differ. Hopper adds products of 8 bits with about 14 bits of the sum;
+EXACT_DEPTH of them are therefore summed from zero and then added in f32.
+
 GATHER: inputs that are not a multiple of 16 channels (pictures have 3). The steps then go through (tap, channel) pairs
 instead of blocks of a tap's channels, so that a 3x3x3 kernel over 3 channels takes 3 steps and not 27.
 
@@ -30,6 +34,7 @@ from typing import NamedTuple
 import triton
 import triton.language as tl
 
+from .float8 import FP8_ARCHITECTURES, as_codes
 from .frame_ring import first_frame, ring_arguments, ring_index
 from .nvcc import CudaVariant
 from .variant import Variant
@@ -46,8 +51,12 @@ def taps_inside(top, left, height, width, kernel_height, kernel_width):
 
 
 @triton.jit
-def add_to(sums, residual, bias, raw, offset, valid, column, outputs, group, has_bias, has_residual, has_raw):
-    """sums + bias + residual, zero where there is no column, also written to raw; residual, raw: their frames."""
+def add_to(sums, residual, bias, raw, sum_scale, offset, valid, column, outputs, group, has_bias, has_residual, has_raw,
+           X_CODES: tl.constexpr):  # fmt: skip
+    """sums + bias + residual, zero where there is no column, also written to raw; residual, raw: their frames,
+    sum_scale: its rows of this output."""
+    if X_CODES:
+        sums *= tl.load(sum_scale + column, mask=column < outputs, other=0.0)
     sums += tl.load(bias + group * outputs + column, mask=(column < outputs) & (has_bias != 0), other=0.0).to(
         tl.float32
     )
@@ -57,27 +66,31 @@ def add_to(sums, residual, bias, raw, offset, valid, column, outputs, group, has
 
 
 @triton.jit
-def finish(sums, scale, y, gamma, offset, valid, column, outputs, has_gamma, activation):
+def finish(sums, scale, y, gamma, y_scale, offset, valid, column, outputs, has_gamma, activation,
+           Y_CODES: tl.constexpr):  # fmt: skip
     """y = act(sums * scale * gamma), y being its frame; scale [M, 1] is 1 without gamma."""
     sums *= scale * tl.load(gamma + column, mask=(column < outputs) & (has_gamma != 0), other=1.0).to(tl.float32)
     if activation == 1:
         sums = tl.where(sums < 0.0, 0.0, sums)  # NaN stays
     if activation == 2:
         sums = sums / (1.0 + tl.exp(-sums))
+    if Y_CODES:
+        sums *= 1.0 / tl.load(y_scale)
     tl.store(y + offset, sums.to(y.dtype.element_ty), mask=valid)
 
 
 @triton.jit
 def causal_conv3d_kernel(
-    x, x_frame, weight, bias, residual, residual_frame, gamma, y, y_frame, raw, raw_frame,
-    x_frames, x_is_ring, residual_frames, residual_is_ring, y_frames, y_is_ring, raw_frames, raw_is_ring,
+    x, x_frame, weight, bias, residual, residual_frame, gamma, y, y_frame, raw, raw_frame, sum_scale,
+    y_scale, x_frames, x_is_ring, residual_frames, residual_is_ring, y_frames, y_is_ring, raw_frames, raw_is_ring,
     height, width, inputs, outputs, kernel_time, kernel_height, kernel_width,
     stride, upsample, time_stride, interleave, has_bias, has_residual, has_gamma, has_raw, activation,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, UNROLL: tl.constexpr,
-    HALF: tl.constexpr, GATHER: tl.constexpr,
+    HALF: tl.constexpr, GATHER: tl.constexpr, X_CODES: tl.constexpr, Y_CODES: tl.constexpr,
 ):  # fmt: skip
     """height, width: of a frame of x. Grid: (blocks of positions x places x blocks of columns, frames of y)."""
     COLUMNS: tl.constexpr = BLOCK_N + BLOCK_N // 2 if HALF else BLOCK_N
+    EXACT_DEPTH: tl.constexpr = BLOCK_K if X_CODES else 0
     positions_wide = width // stride
     positions = height // stride * positions_wide
     column_blocks = tl.cdiv(outputs, COLUMNS)
@@ -104,7 +117,8 @@ def causal_conv3d_kernel(
     picture_taps = kernel_height * kernel_width
     depth = kernel_time * picture_taps * inputs
     column = first_column + tl.arange(0, BLOCK_N)[None, :]
-    weight += (place * interleave + group) * outputs * depth
+    weight_row = (place * interleave + group) * outputs
+    weight += weight_row * depth
     sums = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
     if HALF:
         half_column = first_column + BLOCK_N + tl.arange(0, BLOCK_N // 2)[None, :]
@@ -129,15 +143,15 @@ def causal_conv3d_kernel(
         source += start + (at_y * width + at_x) * inputs + channel
         for part in tl.static_range(UNROLL):
             pixels = tl.load(source + part * BLOCK_K, mask=mask, other=0.0)
-            weight_row = done + part * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
-            in_kernel = weight_row < depth
-            weights = tl.load(weight + column * depth + weight_row, mask=(column < outputs) & in_kernel, other=0.0)
-            sums = tl.dot(pixels, weights, sums)
+            tap_row = done + part * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            in_kernel = tap_row < depth
+            weights = tl.load(weight + column * depth + tap_row, mask=(column < outputs) & in_kernel, other=0.0)
+            sums = tl.dot(pixels, weights, sums, max_num_imprecise_acc=EXACT_DEPTH)
             if HALF:
                 half_weights = tl.load(
-                    weight + half_column * depth + weight_row, mask=(half_column < outputs) & in_kernel, other=0.0
+                    weight + half_column * depth + tap_row, mask=(half_column < outputs) & in_kernel, other=0.0
                 )
-                half_sums = tl.dot(pixels, half_weights, half_sums)
+                half_sums = tl.dot(pixels, half_weights, half_sums, max_num_imprecise_acc=EXACT_DEPTH)
         if not GATHER:
             first_channel += BLOCK_K * UNROLL
             next_tap = first_channel == inputs
@@ -155,30 +169,45 @@ def causal_conv3d_kernel(
     added = ring_index(first_frame(residual_frame, residual_frames, residual_is_ring), out_frame, residual_frames)
     residual += added * frame_outputs
     raw += ring_index(first_frame(raw_frame, raw_frames, raw_is_ring), out_frame, raw_frames) * frame_outputs
+    sum_scale += weight_row
     offset, valid = pixel * outputs + column, known_pixel & (column < outputs)
-    sums = add_to(sums, residual, bias, raw, offset, valid, column, outputs, group, has_bias, has_residual, has_raw)
+    sums = add_to(sums, residual, bias, raw, sum_scale, offset, valid, column, outputs, group, has_bias, has_residual,
+                  has_raw, X_CODES)  # fmt: skip
     squares = tl.sum(sums * sums, axis=1, keep_dims=True)
     if HALF:
         half_offset, half_valid = pixel * outputs + half_column, known_pixel & (half_column < outputs)
-        half_sums = add_to(half_sums, residual, bias, raw, half_offset, half_valid, half_column, outputs, group,
-                           has_bias, has_residual, has_raw)  # fmt: skip
+        half_sums = add_to(half_sums, residual, bias, raw, sum_scale, half_offset, half_valid, half_column, outputs,
+                           group, has_bias, has_residual, has_raw, X_CODES)  # fmt: skip
         squares += tl.sum(half_sums * half_sums, axis=1, keep_dims=True)
     norm = tl.sqrt(squares)
     scale = tl.sqrt(tl.cast(outputs, tl.float32)) / tl.where(norm < 1e-12, 1e-12, norm)  # NaN stays
     scale = tl.where(has_gamma != 0, scale, 1.0)
-    finish(sums, scale, y, gamma, offset, valid, column, outputs, has_gamma, activation)
+    finish(sums, scale, y, gamma, y_scale, offset, valid, column, outputs, has_gamma, activation, Y_CODES)
     if HALF:
-        finish(half_sums, scale, y, gamma, half_offset, half_valid, half_column, outputs, has_gamma, activation)
+        finish(half_sums, scale, y, gamma, y_scale, half_offset, half_valid, half_column, outputs, has_gamma,
+               activation, Y_CODES)  # fmt: skip
 
 
-def tile(inputs: int, outputs: int) -> tuple[dict[str, int | bool], int, int]:
-    """(constants, warps, stages) for a number of input and output channels; the launcher's rule.
+class Form(NamedTuple):
+    """Which compiled form does a layer: input and output channels, and whether x and y are codes."""
 
-    BLOCK_K divides ``inputs``. Many pixels per program read the weights less often, and few registers are then left for
+    inputs: int
+    outputs: int
+    x_codes: bool = False
+    y_codes: bool = False
+
+
+def tile(form: Form) -> tuple[dict[str, int | bool], int, int]:
+    """(constants, warps, stages) for a layer; the launcher's rule.
+
+    BLOCK_K divides the inputs. Many pixels per program read the weights less often, and few registers are then left for
     columns: 256 pixels go with up to 96 columns, 128 with up to 192.
     """
+    inputs, outputs = form.inputs, form.outputs
+    codes = {"X_CODES": form.x_codes, "Y_CODES": form.y_codes}
     if inputs % 16:
-        return {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "UNROLL": 1, "HALF": True, "GATHER": True}, 8, 3
+        constants = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "UNROLL": 1, "HALF": True, "GATHER": True}
+        return constants | codes, 8, 3
     depth = 64 if inputs % 64 == 0 else 32 if inputs % 32 == 0 else 16
     if outputs % 96 == 0:
         columns, half = (128, True) if outputs % 192 == 0 else (64, True)
@@ -186,6 +215,8 @@ def tile(inputs: int, outputs: int) -> tuple[dict[str, int | bool], int, int]:
         columns, half = next((n for n in (16, 32, 64) if outputs <= n), 128), False
     unroll = 3 if inputs % 96 == 0 and depth == 32 else 1
     pixels = 256 if columns <= 64 else 128
+    if form.x_codes:
+        pixels //= 2  # parts of a sum take as many registers as the sum
     constants = {
         "BLOCK_M": pixels,
         "BLOCK_N": columns,
@@ -194,7 +225,7 @@ def tile(inputs: int, outputs: int) -> tuple[dict[str, int | bool], int, int]:
         "HALF": half,
         "GATHER": False,
     }
-    return constants, 8, 3 if unroll > 1 else 4
+    return constants | codes, 8, 3 if unroll > 1 else 4
 
 
 ACTIVATIONS = {"none": 0, "relu": 1, "silu": 2}
@@ -203,18 +234,21 @@ ACTIVATIONS = {"none": 0, "relu": 1, "silu": 2}
 def causal_conv3d(
     x, weight, y, frames: int, stride: int = 1, upsample: int = 1, time_stride: int = 1, interleave: int = 1,
     activation: str = "none", bias=None, residual=None, gamma=None, raw=None, x_frame=None, residual_frame=None,
-    y_frame=None, raw_frame=None,
+    y_frame=None, raw_frame=None, sum_scale=None, y_scale=None,
 ) -> None:  # fmt: skip
     """Writes y and raw: torch tensors in the contract's roles and layouts, and its attributes."""
     _, height, width, inputs = x.shape
     outputs = y.shape[3]
-    constants, warps, stages = tile(inputs, outputs)
+    constants, warps, stages = tile(Form(inputs, outputs, sum_scale is not None, y_scale is not None))
     columns = constants["BLOCK_N"] * 3 // 2 if constants["HALF"] else constants["BLOCK_N"]
     if gamma is not None and outputs > columns:
         raise ValueError(f"a norm over {outputs} channels, but a program has {columns}")
+    if sum_scale is not None and inputs % 32:
+        raise ValueError(f"codes of {inputs} channels, but products of 8 bits take 32 at a time")
     positions = (height // stride) * (width // stride)
     blocks = triton.cdiv(positions, constants["BLOCK_M"]) * upsample**2 * triton.cdiv(outputs, columns)
     flags = [int(tensor is not None) for tensor in (bias, residual, gamma, raw)]
+    x, weight, y = as_codes(x, sum_scale), as_codes(weight, sum_scale), as_codes(y, y_scale)
     residual, raw = y if residual is None else residual, y if raw is None else raw
     x_frame, *x_ring = ring_arguments(x, x_frame)
     residual_frame, *residual_ring = ring_arguments(residual, residual_frame)
@@ -222,28 +256,33 @@ def causal_conv3d(
     raw_frame, *raw_ring = ring_arguments(raw, raw_frame)
     causal_conv3d_kernel[(blocks, frames // time_stride * interleave)](
         x, x_frame, weight, weight if bias is None else bias, residual, residual_frame,
-        weight if gamma is None else gamma, y, y_frame, raw, raw_frame, *x_ring, *residual_ring, *y_ring, *raw_ring,
-        height, width, inputs, outputs, *weight.shape[1:4], stride, upsample, time_stride, interleave, *flags,
-        ACTIVATIONS[activation], **constants, num_warps=warps, num_stages=stages,
+        weight if gamma is None else gamma, y, y_frame, raw, raw_frame, weight if sum_scale is None else sum_scale,
+        weight if y_scale is None else y_scale, *x_ring, *residual_ring, *y_ring, *raw_ring, height, width, inputs,
+        outputs, *weight.shape[1:4], stride, upsample, time_stride, interleave, *flags, ACTIVATIONS[activation],
+        **constants, num_warps=warps, num_stages=stages,
     )  # fmt: skip
 
 
 _DATA = ("x", "weight", "bias", "residual", "gamma", "y", "raw")
 _COUNTERS = ("x_frame", "residual_frame", "y_frame", "raw_frame")
+_SCALES = ("sum_scale", "y_scale")
 
 
-def _variant(inputs: int, outputs: int) -> Variant:
-    constants, warps, stages = tile(inputs, outputs)
-    types = {
-        name: "*bf16" if name in _DATA else "*i64" if name in _COUNTERS else "i32"
-        for name in causal_conv3d_kernel.arg_names
-        if name not in constants
-    }
+def _variant(inputs: int, outputs: int, x_codes: bool = False, y_codes: bool = False) -> Variant:
+    constants, warps, stages = tile(Form(inputs, outputs, x_codes, y_codes))
+    pointers = dict.fromkeys(_DATA, "*bf16") | dict.fromkeys(_COUNTERS, "*i64") | dict.fromkeys(_SCALES, "*fp32")
+    if x_codes:
+        pointers |= {"x": "*fp8e4nv", "weight": "*fp8e4nv"}
+    if y_codes:
+        pointers["y"] = "*fp8e4nv"
+    types = {name: pointers.get(name, "i32") for name in causal_conv3d_kernel.arg_names if name not in constants}
     # Rows of 3 or of few channels begin anywhere, those of all others at multiples of 16 bytes.
     divisible = _DATA if constants["GATHER"] else (*_DATA, "inputs")
     if constants["BLOCK_N"] > 16 and not constants["GATHER"]:
         divisible += ("outputs",)
-    return Variant(causal_conv3d_kernel, types, constants, divisible, warps, stages, needs=("HGMMA",))
+    architectures = FP8_ARCHITECTURES if x_codes or y_codes else ()
+    needs = ("QGMMA",) if x_codes else ("HGMMA",)
+    return Variant(causal_conv3d_kernel, types, constants, divisible, warps, stages, needs, architectures=architectures)
 
 
 class HopperTile(NamedTuple):
@@ -275,7 +314,8 @@ def hopper_tile(inputs: int, outputs: int, kernel_height: int, stride: int,
 
 def _hopper_variant(columns: int, taps: int) -> CudaVariant:
     """A form of csrc/ops/causal_conv3d/causal_conv3d_sm90.cu, whose file says how much shared memory it takes."""
-    types = {name: kind for name, kind in _variant(96, 96).types.items() if not name.startswith("has_")}
+    types = {name: kind for name, kind in _variant(96, 96).types.items()
+             if not name.startswith("has_") and name not in _SCALES}  # fmt: skip
     pixel_rows = 192 * 192 // columns + 16 * (taps - 1)
     stage = 64 * (pixel_rows + taps * columns)
     stages = (224 << 10) // stage
@@ -296,5 +336,12 @@ def _hopper_variant(columns: int, taps: int) -> CudaVariant:
 VARIANTS = [
     _variant(3, 64),
     *(_variant(i, o) for i in (16, 32, 96, 64) for o in (16, 32, 64, 96, 128, 192)),
+    # What fp8_vae needs for the Wan VAE and for that of `tiny`; norms over 384 channels are rms_silu's.
+    *(
+        _variant(i, o, y_codes=True)
+        for i, o in ((3, 96), (16, 32), (16, 64), (32, 32), (64, 32), (64, 64), (64, 96), (64, 192), (96, 96))
+    ),
+    *(_variant(i, o, x_codes=True) for i, o in ((32, 16), (32, 32), (64, 32), (64, 64), (64, 192), (96, 16), (96, 96))),
+    *(_variant(i, o, True, True) for i, o in ((32, 32), (32, 64), (64, 32), (64, 64), (64, 192), (96, 96), (96, 192))),
     *(_hopper_variant(columns, taps) for columns in (64, 96, 192) for taps in (1, 2, 3)),
 ]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .float8 import FP8_ARCHITECTURES, as_codes
 from .variant import Variant
 
 MEAN_TYPES = {"k_cache": "*bf16", "ring_write": "*i32", "ring_length": "*i32", "rebase": "*i32", "k_mean": "*fp32",
@@ -25,7 +26,6 @@ TYPES = {"k_cache": "*bf16", "v_cache": "*bf16", "ring_write": "*i32", "ring_len
 QUANTIZED_BLOCK = 128  # keys with one scale
 BLOCK_ROWS = 128
 BLOCK_COLUMNS = 32
-FP8_ARCHITECTURES = ("89", "90a", "100a", "120a")  # sm_80 has no 8-bit floats
 
 
 @triton.jit
@@ -101,8 +101,6 @@ def quantize_cache_kernel(k_cache, v_cache, ring_write, ring_length, rebase, k_c
 def quantize_cache(k_cache, v_cache, ring_write, ring_length, rebase, k_codes, v_codes, k_mean, k_scale, v_scale,
                    frames, frame_tokens):  # fmt: skip
     """Updates the codes, means and scales; tensors of torch in the shapes above."""
-    import torch  # not at the top: the ahead-of-time compiler imports this module without it
-
     slots, capacity, heads, head_dim = k_mean.shape
     columns = heads * head_dim
     mean_keys_kernel[(triton.cdiv(columns, BLOCK_COLUMNS), capacity, slots)](
@@ -110,8 +108,8 @@ def quantize_cache(k_cache, v_cache, ring_write, ring_length, rebase, k_codes, v
         BLOCK_ROWS=BLOCK_ROWS, BLOCK_COLUMNS=BLOCK_COLUMNS,
     )  # fmt: skip
     quantize_cache_kernel[(k_scale.shape[3] * heads, capacity, slots)](
-        k_cache, v_cache, ring_write, ring_length, rebase, k_codes.view(torch.float8_e4m3fn),
-        v_codes.view(torch.float8_e4m3fn), k_mean, k_scale, v_scale, frames, capacity, frame_tokens, heads,
+        k_cache, v_cache, ring_write, ring_length, rebase, as_codes(k_codes), as_codes(v_codes), k_mean,
+        k_scale, v_scale, frames, capacity, frame_tokens, heads,
         HEAD_DIM=head_dim, BLOCK=QUANTIZED_BLOCK, num_warps=8,
     )  # fmt: skip
 

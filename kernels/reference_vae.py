@@ -40,10 +40,14 @@ def causal_conv3d(
     x: Tensor, weight: Tensor, frames: int, stride: int, upsample: int, time_stride: int, interleave: int,
     activation: str, bias: Tensor | None = None, residual: Tensor | None = None, gamma: Tensor | None = None,
     x_frame: Tensor | None = None, residual_frame: Tensor | None = None, y_frame: Tensor | None = None,
-    raw_frame: Tensor | None = None, y_frames: int | None = None, raw_frames: int | None = None,
+    raw_frame: Tensor | None = None, sum_scale: Tensor | None = None, y_frames: int | None = None,
+    raw_frames: int | None = None,
 ) -> Outputs:  # fmt: skip
     """raw = conv + bias + residual over ``frames`` new frames, only where ``raw_frames`` is given, and y = act(raw), or
-    with gamma act(norm(raw) gamma); weight [u*u*g*O, kt, ky, kx, I]."""
+    with gamma act(norm(raw) gamma); weight [u*u*g*O, kt, ky, kx, I]. With sum_scale x and weight are e4m3 codes."""
+    if sum_scale is not None:
+        x, weight = (codes.view(torch.float8_e4m3fn).to(sum_scale.dtype) for codes in (x, weight))
+        weight = weight * sum_scale[:, None, None, None, None]
     clip = take(x, x_frame, frames, weight.shape[1] - time_stride)
     raw = convolve(clip, weight, bias, stride, upsample, time_stride, interleave)
     if residual is not None:

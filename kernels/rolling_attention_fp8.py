@@ -25,6 +25,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from .float8 import as_codes
 from .quantize_cache import QUANTIZED_BLOCK, e4m3_scale
 from .rolling_attention import MERGE_ROWS, merge_attention_kernel, merge_variant
 from .stream_k import first_unit, part_of, store_part, units_before
@@ -113,7 +114,7 @@ def rolling_attention_fp8(q, k_codes, v_codes, k_mean, k_scale, v_scale, ring_le
     partial_stats = partial.new_full((2 * programs, 2, block_m), float("nan"))
     constants = {"HEAD_DIM": head_dim, "BLOCK_M": block_m, "BLOCK_N": block_n}
     rolling_attention_fp8_kernel[(programs,)](
-        q, k_codes.view(torch.float8_e4m3fn), v_codes.view(torch.float8_e4m3fn), k_mean, k_scale, v_scale, ring_length,
+        q, as_codes(k_codes), as_codes(v_codes), k_mean, k_scale, v_scale, ring_length,
         out, partial, partial_stats, slots, queries, capacity, frame_tokens, heads, **constants, BLOCK=QUANTIZED_BLOCK,
         num_warps=8, num_stages=2,
     )  # fmt: skip

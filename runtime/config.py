@@ -19,7 +19,7 @@ CODERS = ("wan", "taehv")
 DECODERS = (*CODERS, "none")
 LATENT_NORMS = ("raw", "normalized")
 SCHEDULES = ("latency", "throughput")  # of an engine, not of a plan
-PRECISIONS = ("fp8_attention",)  # parts of the model that may be computed in fewer bits
+PRECISIONS = ("fp8_attention", "fp8_vae")  # parts of the model that may be computed in fewer bits
 _LOWEST_CONTROLLED_NOISE = 0.1  # the controller takes up to 0.1 off the noise scale
 _CHOICES = {"mode": MODES, "history": HISTORIES, "source": SOURCES, "encoder": CODERS, "decoder": DECODERS,
             "latent_norm": LATENT_NORMS, "cache_policy": CACHE_POLICIES}  # fmt: skip
@@ -48,7 +48,8 @@ class Config:
     the first timestep follows (spec 2.7). clean_context: one more pass at timestep 0, whose keys and values stay in the
     cache, as checkpoints of CausVid and Self-Forcing need it. precision: which parts are computed in fewer bits than
     the others, none by default; names, or one text with commas. ``fp8_attention``: attention over the rolling cache
-    with 8-bit floats, on GPUs of compute capability 8.9 and later; the CPU backend rounds as they do.
+    with 8-bit floats. ``fp8_vae``: the convolutions of the Wan VAE that are behind a norm, likewise. Both on GPUs of
+    compute capability 8.9 and later; the CPU backend rounds as they do.
     """
 
     height: int = 480
@@ -92,6 +93,7 @@ class Config:
         schedule = step_list(self.steps, default if self.timesteps is None else self.timesteps)
         object.__setattr__(self, "schedule", (*schedule, CLEAN_TIMESTEP) if self.clean_context else schedule)
         self._check_noise()
+        self._check_coders()
         self._check_cache()
         self._check_placement()
 
@@ -110,8 +112,13 @@ class Config:
             raise PenstockError(f"noise_scale: expected {expected}, got {self.noise_scale}")
         if self.source == "noise" and self.noise_scale != 1.0:
             raise PenstockError(f"noise_scale: expected 1 with source noise, got {self.noise_scale}")
+
+    def _check_coders(self) -> None:
         if self.encoder == "taehv" and self.latent_norm != "normalized":
             raise PenstockError("latent_norm: expected normalized with encoder taehv, whose latents are, got raw")
+        coders = {self.decoder, self.encoder} if self.encodes else {self.decoder}
+        if self.fp8_vae and "wan" not in coders:
+            raise PenstockError(f"precision: fp8_vae needs an encoder or decoder wan, got {', '.join(sorted(coders))}")
 
     def _check_cache(self) -> None:
         chunk, first, cache, sinks = self.chunk_latents, self.first_latents, self.cache_frames, self.sink_frames
@@ -189,6 +196,11 @@ class Config:
     def fp8_attention(self) -> bool:
         """Whether attention over the rolling cache is computed with 8-bit floats."""
         return "fp8_attention" in self.precision
+
+    @property
+    def fp8_vae(self) -> bool:
+        """Whether the Wan VAE multiplies 8-bit floats behind its norms."""
+        return "fp8_vae" in self.precision
 
     @property
     def latent_height(self) -> int:

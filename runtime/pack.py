@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import PenstockError
+from .float8 import e4m3_codes, e4m3_scale
 from .safetensors_io import bf16_bits_to_float32
 
 if TYPE_CHECKING:
@@ -51,7 +52,30 @@ class Constant:
     values: np.ndarray
 
 
-WeightSource = Packed | ConvKernel | Constant
+@dataclass(frozen=True)
+class CodedKernel:
+    """A :class:`ConvKernel` in 8-bit floats, u8 codes; each output channel has a scale of its own."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class SumScale:
+    """What a product of 1 and 1 stands for in every output channel of a :class:`CodedKernel`, float32 [O], where the
+    pixels are codes by the :class:`NormScale` of ``gamma``."""
+
+    key: str
+    gamma: str
+
+
+@dataclass(frozen=True)
+class NormScale:
+    """The scale of 8-bit floats for a norm's output, float32 [1]: no channel can exceed sqrt(C) max |gamma|."""
+
+    gamma: str
+
+
+WeightSource = Packed | ConvKernel | Constant | CodedKernel | SumScale | NormScale
 
 
 @dataclass(frozen=True)
@@ -81,6 +105,8 @@ def _pack(tensor: Tensor, weights: WeightSet) -> PackedWeight:
         raise PenstockError(f"weight {tensor.name!r} has no source: a plan read from JSON cannot be packed again")
     if isinstance(tensor.source, ConvKernel):
         return _pack_kernel(tensor, tensor.source, weights)
+    if isinstance(tensor.source, (CodedKernel, SumScale, NormScale)):
+        return _pack_float8(tensor, tensor.source, weights)
     infos = [weights.infos[key] for key in tensor.source.keys]
     dtypes = {info.dtype for info in infos}
     if len(dtypes) != 1:
@@ -116,6 +142,40 @@ def _pack_kernel(tensor: Tensor, source: ConvKernel, weights: WeightSet) -> Pack
     if source.doubled:
         values, dtype = doubled_kernels(_as_float32(values, dtype)), "f32"
     return PackedWeight(tensor.name, dtype, tensor.shape, (np.ascontiguousarray(values).reshape(-1).view(np.uint8),))
+
+
+def _pack_float8(tensor: Tensor, source: CodedKernel | SumScale | NormScale, weights: WeightSet) -> PackedWeight:
+    if isinstance(source, NormScale):
+        values = _norm_scale(source.gamma, weights)
+    elif isinstance(source, SumScale):
+        values = _row_scales(source.key, weights) * _norm_scale(source.gamma, weights)
+    else:
+        packed = _pack_kernel(tensor, ConvKernel(source.key), weights)
+        rows = _as_float32(packed.parts[0].view(f"u{packed.parts[0].size // tensor.size}"), packed.dtype)
+        values = e4m3_codes(rows.reshape(tensor.shape[0], -1) / _row_scales(source.key, weights)[:, None])
+    if values.size != tensor.size:
+        raise PenstockError(f"weight {tensor.name!r}: expected {list(tensor.shape)}, got {list(values.shape)}")
+    dtype = "u8" if values.dtype == np.uint8 else "f32"
+    return PackedWeight(tensor.name, dtype, tensor.shape, (values.reshape(-1).view(np.uint8),))
+
+
+def _row_scales(key: str, weights: WeightSet) -> np.ndarray:
+    """The scale of every output channel of a kernel, float32 [O]."""
+    return e4m3_scale(np.abs(_floats(key, weights)).reshape(weights.infos[key].shape[0], -1).max(1))
+
+
+def _norm_scale(gamma: str, weights: WeightSet) -> np.ndarray:
+    values = _floats(gamma, weights)
+    return e4m3_scale(np.sqrt(np.float32(values.size)) * np.abs(values).max()).reshape(1)
+
+
+def _floats(key: str, weights: WeightSet) -> np.ndarray:
+    """A tensor's values, float32; PenstockError for those that no scale fits."""
+    info, raw = weights.infos[key], np.frombuffer(weights.raw(key), dtype=np.uint8)
+    values = _as_float32(raw.view(f"u{raw.size // prod(info.shape)}"), info.dtype.lower())
+    if not np.isfinite(values).all():
+        raise PenstockError(f"tensor {key!r}: expected finite numbers for 8-bit floats, got others")
+    return values
 
 
 def _as_float32(bits: np.ndarray, dtype: str) -> np.ndarray:

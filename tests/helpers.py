@@ -17,6 +17,7 @@ Arrays = dict[str, np.ndarray]
 # Roles that are float32 on every device, where the op's other floats are `compute`.
 F32_ROLES = {"timestep", "sigma", "next_sigma", "noise_scale", "latents", "noise", "flow", "x0", "rope", "mean", "std"}
 F32_ROLES |= {"k_mean", "k_scale", "v_scale", "initial_scale", "first_timestep", "table_timesteps", "table_sigmas"}
+F32_ROLES |= {"sum_scale", "y_scale"}
 F32_LATENTS = {"patchify", "unpatchify", "noise_mix", "renoise"}  # ops whose role x holds latents
 INTEGER_DTYPES = {np.dtype(numpy): name for name, numpy in NUMPY_DTYPES.items() if name in ("u8", "i32", "i64", "u64")}
 

@@ -81,11 +81,19 @@ struct Matcher {
   std::vector<std::vector<Dimension>> shapes = {};
   Symbols symbols = {};
 
+  // What a role's tensor must hold.
+  DType dtype(size_t role) const {
+    const Role& wanted = contract.roles[role];
+    for (size_t other = 0; other < tensors.size(); ++other)
+      if (tensors[other] && std::string_view(contract.roles[other].name) == wanted.coded_by) return DType::kU8;
+    return wanted.dtype;
+  }
+
   [[noreturn]] void mismatch(size_t role, const char* hint = "") const {
     const PlanTensor& tensor = *tensors[role];
     fail(PENSTOCK_ERR_BAD_PLAN, where, ": ", contract.roles[role].name, " ", quoted(tensor.name), ": expected ",
-         expected_text(shapes[role], symbols), " ", dtype_name(contract.roles[role].dtype), ", got ",
-         shape_text(tensor.shape), " ", dtype_name(tensor.dtype), hint);
+         expected_text(shapes[role], symbols), " ", dtype_name(dtype(role)), ", got ", shape_text(tensor.shape), " ",
+         dtype_name(tensor.dtype), hint);
   }
 
   // One round over all dimensions; true if a symbol was learnt.
@@ -121,7 +129,7 @@ Symbols bind_contract(const OpContract& contract, const std::vector<const PlanTe
     matcher.shapes.push_back(parse_shape(contract.roles[role].shape));
     if (!tensors[role]) continue;
     const bool same_rank = tensors[role]->shape.size() == matcher.shapes[role].size();
-    if (!same_rank || tensors[role]->dtype != contract.roles[role].dtype) matcher.mismatch(role);
+    if (!same_rank || tensors[role]->dtype != matcher.dtype(role)) matcher.mismatch(role);
   }
   while (matcher.round()) {
   }

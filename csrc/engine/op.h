@@ -17,13 +17,15 @@ class ThreadPool;
 enum class Access { kIn, kOut, kInOut };
 
 // One tensor of an op. `shape` is a list of dimensions separated by spaces; a dimension is a product of symbols and
-// integers: "S*F*h*w 3*H*D". Equal symbols must be equal over all roles and attributes of an op.
+// integers: "S*F*h*w 3*H*D". Equal symbols must be equal over all roles and attributes of an op. Where the optional
+// role `coded_by` is given, the tensor holds 8-bit floats (e4m3 codes, u8) in place of `dtype`.
 struct Role {
   const char* name;
   Access access;
   DType dtype;
   const char* shape;
   bool optional = false;
+  const char* coded_by = "";
 };
 
 // One constant of an op. An integer attribute also binds the symbol of that name, if one is given.

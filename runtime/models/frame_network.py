@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import PenstockError
-from ..pack import ConvKernel, Packed, WeightSource
+from ..pack import CodedKernel, ConvKernel, NormScale, Packed, SumScale, WeightSource
 from ..plan import Plan, PlanBuilder, Tensor
 from ..vae_spec import FRAMES_PER_LATENT, SPATIAL_STRIDE
 
@@ -22,13 +22,14 @@ class Clip:
     """The new frames of a pass or step: a plain tensor [frames, Y, X, C], or a ring of frames with its counter.
 
     ``rate``: frames at this temporal resolution per full pass, or of a step. ``normed``: the same after the norm of the
-    layer behind it, where that is there already.
+    layer behind it, where that is there already. ``gamma``: that of the norm by which the frames are 8-bit floats.
     """
 
     tensor: Tensor
     rate: int
     counter: Tensor | None = None
     normed: Clip | None = None
+    gamma: str | None = None
 
     @property
     def picture(self) -> tuple[int, int]:
@@ -40,9 +41,11 @@ class Clip:
 
 
 class Norm(NamedTuple):
-    """What a convolution makes for the layer behind it: silu(norm(y) * gamma) in ``into``, and y itself if ``keep``."""
+    """What a convolution makes for the layer behind it: silu(norm(y) * gamma) in ``into``, and y itself if ``keep``.
 
-    gamma: Tensor
+    ``key`` is gamma's."""
+
+    key: str
     into: Clip
     keep: bool
 
@@ -75,12 +78,25 @@ class FrameNetwork:
         """Any other weight under its key in the checkpoint."""
         return self.weight(key, shape, Packed((f"{self.model}.{key}",), rows))
 
+    def coded_kernel(self, key: str, shape: tuple[int, ...], gamma: str) -> tuple[Tensor, Tensor]:
+        """A convolution's weight in 8-bit floats, and its sum_scale for frames that are 8-bit floats by ``gamma``."""
+        name = f"{self.model}.{key}"
+        scale = SumScale(name, f"{self.model}.{gamma}")
+        return (self.weight(f"{key}.codes", shape, CodedKernel(name), "u8"),
+                self.weight(f"{key}.sum_scale", shape[:1], scale, "f32"))  # fmt: skip
+
+    def code_scale(self, gamma: str | None) -> Tensor | None:
+        """The scale of frames that are 8-bit floats by a norm's gamma; None for others."""
+        return gamma and self.weight(f"{gamma}.code_scale", (1,), NormScale(f"{self.model}.{gamma}"), "f32")
+
     def ring(self, name: str, rate: int, picture: tuple[int, int], channels: int, halo: int,
-             in_steps: bool = False) -> Clip:  # fmt: skip
-        """A ring for the new frames of a full pass, or of a step, and ``halo`` earlier ones."""
+             in_steps: bool = False, gamma: str | None = None) -> Clip:  # fmt: skip
+        """A ring for the new frames of a full pass, or of a step, and ``halo`` earlier ones, in 8-bit floats by
+        ``gamma``."""
         if name not in self._rings:
-            self._rings[name] = self.plan.state(f"{self.model}.{name}.ring", (rate + halo, *picture, channels))
-        return Clip(self._rings[name], rate, self.step_counter if in_steps else self.counters[rate])
+            shape = (rate + halo, *picture, channels)
+            self._rings[name] = self.plan.state(f"{self.model}.{name}.ring", shape, "u8" if gamma else "compute")
+        return Clip(self._rings[name], rate, self.step_counter if in_steps else self.counters[rate], gamma=gamma)
 
 
 class Pass:
@@ -102,8 +118,9 @@ class Pass:
         """New frames of a clip in this pass."""
         return 1 if self.single else clip.rate
 
-    def ring(self, name: str, rate: int, picture: tuple[int, int], channels: int, halo: int) -> Clip:
-        return self.network.ring(name, rate, picture, channels, halo, self.in_steps)
+    def ring(self, name: str, rate: int, picture: tuple[int, int], channels: int, halo: int,
+             gamma: str | None = None) -> Clip:  # fmt: skip
+        return self.network.ring(name, rate, picture, channels, halo, self.in_steps, gamma)
 
     def scratch(self, name: str, rate: int, picture: tuple[int, int], channels: int) -> Clip:
         frames = 1 if self.single else rate
@@ -125,15 +142,20 @@ class Pass:
             sides = [(side + 1) // 2 for side in sides]
         rows_out = interleave * outputs
         shape = (upsample**2 * rows_out, time, *sides, x.channels)
-        weight = self.network.kernel(f"{key}.weight", shape, taps, rows, doubled=upsample == 2)
+        sum_scale = None
+        if x.gamma:
+            weight, sum_scale = self.network.coded_kernel(f"{key}.weight", shape, x.gamma)
+        else:
+            weight = self.network.kernel(f"{key}.weight", shape, taps, rows, doubled=upsample == 2)
         offset = self.network.packed(f"{key}.bias", (rows_out,), rows) if bias else None
-        inputs = {"x": x.tensor, "x_frame": x.counter, "weight": weight, "bias": offset}
+        inputs = {"x": x.tensor, "x_frame": x.counter, "weight": weight, "bias": offset, "sum_scale": sum_scale}
         if residual is not None:
             inputs |= {"residual": residual.tensor, "residual_frame": residual.counter}
         made = {"y": into}
         if norm is not None:
             made = {"y": norm.into, "raw": into}
-            inputs["gamma"] = norm.gamma
+            inputs |= {"gamma": self.network.packed(norm.key, (outputs,)),
+                       "y_scale": self.network.code_scale(norm.into.gamma)}  # fmt: skip
             activation = "silu"
             into = replace(into, normed=norm.into) if into else norm.into
         inputs |= {f"{role}_frame": clip.counter for role, clip in made.items() if clip}

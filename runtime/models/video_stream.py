@@ -50,7 +50,7 @@ def _coder(name: str, plan: PlanBuilder, model: ModelSpec, config: Config) -> Vi
     if not spec.z_dim == model.dit.in_channels == model.dit.out_channels:
         channels = f"{model.dit.in_channels} in and {model.dit.out_channels} out"
         raise PenstockError(f"model {model.name!r}: the {name} codec has {spec.z_dim} channels, the DiT {channels}")
-    return Taehv(plan, spec) if name == "taehv" else WanVae(plan, spec, config.latent_norm)
+    return Taehv(plan, spec) if name == "taehv" else WanVae(plan, spec, config.latent_norm, fp8=config.fp8_vae)
 
 
 def _video_shape(config: Config, first: bool) -> tuple[int, int, int, int]:

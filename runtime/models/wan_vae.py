@@ -28,6 +28,7 @@ from .frame_network import Clip, CoderSize, FrameNetwork, Norm, Pass, check_fram
 _CUBE, _SQUARE, _TIME, _POINT = (3, 3, 3), (1, 3, 3), (3, 1, 1), (1, 1, 1)
 _HALO = 2  # earlier frames that a kernel of 3 frames reads
 _DOWN_HALO = 1  # the same with a stride of 2 frames
+FP8_CHANNELS = 32  # which products of 8-bit floats take at a time
 
 
 class NextNorm(NamedTuple):
@@ -51,13 +52,17 @@ class WanVae:
     """Declares the network's weights and rings once; :meth:`encode` and :meth:`decode` add ops to a phase.
 
     latent_norm: ``raw`` encodes the mean as it is, as published; ``normalized`` takes (mean - m) / std. Decoding starts
-    with z * std + m in both. step_frames: 1, 2 or 4 frames of a step at the full frame rate.
+    with z * std + m in both. step_frames: 1, 2 or 4 frames of a step at the full frame rate. fp8: the convolutions
+    behind a norm multiply 8-bit floats, where they have enough channels.
     """
 
-    def __init__(self, plan: PlanBuilder, spec: WanVaeSpec, latent_norm: str = "raw", step_frames: int = 1):
+    def __init__(
+        self, plan: PlanBuilder, spec: WanVaeSpec, latent_norm: str = "raw", step_frames: int = 1, fp8: bool = False
+    ):
         if latent_norm not in LATENT_NORMS:
             raise PenstockError(f"latent_norm: expected one of {', '.join(LATENT_NORMS)}, got {latent_norm!r:.80}")
         self.plan, self.spec, self.latent_norm, self.step_frames = plan, spec, latent_norm, step_frames
+        self.fp8 = fp8
         self.encoder = FrameNetwork(plan, "vae", "encoder", rates=(4, 2, 1), steps=True)
         self.decoder = FrameNetwork(plan, "vae", "decoder", rates=(1, 2), steps=True)
         self.statistics = {
@@ -186,21 +191,26 @@ class WanVae:
         if norm is None or not fits_one_tile(outputs):
             return self._with_norm(run, run.conv(key, x, outputs, kernel, **options), norm)
         rate = x.rate // options.get("time_stride", 1)
-        y = run.ring(norm.key, rate, scaled(x.picture, stride, upsample), outputs, _HALO)
-        gamma = run.network.packed(f"{norm.key}.gamma", (outputs,))
-        return run.conv(key, x, outputs, kernel, norm=Norm(gamma, y, norm.keep), **options)
+        y = self._normed(run, norm, rate, scaled(x.picture, stride, upsample), outputs)
+        return run.conv(key, x, outputs, kernel, norm=Norm(f"{norm.key}.gamma", y, norm.keep), **options)
+
+    def _normed(self, run: Pass, norm: NextNorm, rate: int, picture: tuple[int, int], channels: int) -> Clip:
+        """Where a norm's output goes: the ring of the convolution behind it."""
+        gamma = f"{norm.key}.gamma" if self.fp8 and channels % FP8_CHANNELS == 0 else None
+        return run.ring(norm.key, rate, picture, channels, _HALO, gamma)
 
     def _with_norm(self, run: Pass, x: Clip, norm: NextNorm | None) -> Clip:
         """x with its norm as Clip.normed, or the norm alone if nothing else is needed."""
         if norm is None:
             return x
-        normed = run.ring(norm.key, x.rate, x.picture, x.channels, _HALO)
+        normed = self._normed(run, norm, x.rate, x.picture, x.channels)
         self._norm(run, norm.key, x, normed, "silu")
         return replace(x, normed=normed) if norm.keep else normed
 
     def _norm(self, run: Pass, key: str, x: Clip, y: Clip, activation: str) -> None:
         gamma = run.network.packed(f"{key}.gamma", (x.channels,))
-        roles = {"x": x.tensor, "x_frame": x.counter, "gamma": gamma, "y_frame": y.counter}
+        roles = {"x": x.tensor, "x_frame": x.counter, "gamma": gamma, "y_frame": y.counter,
+                 "y_scale": run.network.code_scale(y.gamma)}  # fmt: skip
         self.plan.op("rms_silu", roles, {"y": y.tensor}, frames=run.frames(x), activation=activation)
 
     def _residual(self, run: Pass, layer: Layer, x: Clip, into: Clip | None, norm: NextNorm | None) -> Clip:
@@ -250,8 +260,9 @@ class WanVae:
 
 
 def wan_vae_plan(
-    spec: WanVaeSpec, size: CoderSize, latent_norm: str = "raw", floats: bool = False, step_frames: int = 1
-) -> Plan:
+    spec: WanVaeSpec, size: CoderSize, latent_norm: str = "raw", floats: bool = False, step_frames: int = 1,
+    fp8: bool = False,
+) -> Plan:  # fmt: skip
     """The plan of a Wan VAE alone; its phases, inputs and outputs are those of ``coder_plan``."""
     plan = PlanBuilder(f"wan vae {size.height}x{size.width}", size.to_dict() | {"latent_norm": latent_norm})
-    return coder_plan(plan, WanVae(plan, spec, latent_norm, step_frames), spec.z_dim, size, floats)
+    return coder_plan(plan, WanVae(plan, spec, latent_norm, step_frames, fp8), spec.z_dim, size, floats)

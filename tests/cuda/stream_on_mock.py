@@ -36,7 +36,7 @@ def zero_weights(plan: Plan) -> Any:
     """Weights that cost nothing to make: the mock does not compute."""
     for tensor in plan.of_kind("weight"):
         dtype = "bf16" if tensor.dtype == "compute" else tensor.dtype
-        zeros = np.zeros(tensor.size * (2 if dtype == "bf16" else 4), np.uint8)
+        zeros = np.zeros(tensor.size * {"u8": 1, "bf16": 2}.get(dtype, 4), np.uint8)
         yield PackedWeight(tensor.name, dtype, tensor.shape, (zeros,))
 
 

@@ -23,6 +23,8 @@ CASES = {
     "tiny plain": {**SIZE, "steps": 4, "sink_threshold": -1.0, "noise_controller": False, "clean_context": True},
     "taehv both": {**SIZE, "steps": 1, "encoder": "taehv", "decoder": "taehv", "latent_norm": "normalized"},
     "8 bits": {**SIZE, "steps": 2, "width_of": "1.3b", "decoder": "taehv", "precision": "fp8_attention"},
+    "8-bit vae": {**SIZE, "steps": 1, "width_of": "1.3b", "precision": "fp8_vae"},
+    "8-bit vae of tiny": {**SIZE, "steps": 1, "precision": "fp8_vae"},
     "1.3b": {**SIZE, "steps": 4, "width_of": "1.3b"},
     "14b": {**SIZE, "steps": 1, "width_of": "14b", "decoder": "taehv"},
 }

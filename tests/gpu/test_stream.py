@@ -71,6 +71,20 @@ def test_a_stream_equals_the_cpu_backend(model: Model, clip: np.ndarray, name: s
     assert error < BOUND and relative_l2(other, expected) > OTHER
 
 
+def test_an_8_bit_vae_is_as_far_from_the_plain_one_as_on_the_cpu(model: Model, clip: np.ndarray) -> None:
+    """Values on the border between two codes take either, and more of them behind those: no closer bound holds."""
+    frames = {}
+    for device, precision in (("cuda", "fp8_vae"), ("cpu", "fp8_vae"), ("cpu", "")):
+        with open_session(model, device, steps=1, precision=precision) as session:
+            frames[device, precision] = run(session, clip)
+    effect = relative_l2(frames["cpu", "fp8_vae"], frames["cpu", ""])
+    error = relative_l2(frames["cuda", "fp8_vae"], frames["cpu", "fp8_vae"])
+    print(
+        f"8-bit VAE: relative L2 of 8-bit frames {error:.1e} from the CPU backend, which is {effect:.1e} from float32"
+    )
+    assert 0 < error < 1.5 * effect
+
+
 def test_replay_is_exact(model: Model, clip: np.ndarray) -> None:
     with open_session(model, "cuda") as session:
         first = run(session, clip)

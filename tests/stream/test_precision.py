@@ -75,8 +75,30 @@ def test_names_with_commas_or_in_a_sequence() -> None:
 
 @pytest.mark.parametrize("value", ["fp8", "fp8_attention;", ["fp4"], 8, None, [["fp8_attention"]]])
 def test_other_names(value: object) -> None:
-    with pytest.raises(PenstockError, match=r"precision: expected names of fp8_attention, or none, got "):
+    with pytest.raises(PenstockError, match=r"precision: expected names of fp8_attention, fp8_vae, or none, got "):
         Config(precision=value)  # type: ignore[arg-type]
+
+
+def test_an_8_bit_vae_is_nearly_the_same(model: Model, rng: np.random.Generator) -> None:
+    clip = random_clip(rng, 13)
+    exact, rounded = (run(open_session(model, steps=1, precision=name), clip) for name in ("", "fp8_vae"))
+    difference = np.mean([psnr(unit(one), unit(other)) for one, other in zip(rounded, exact, strict=True)])
+    print(f"PSNR {difference:.1f} dB")
+    assert 20 < difference < 90
+
+
+def test_names_go_together() -> None:
+    config = Config(precision="fp8_vae,fp8_attention")
+    assert config.precision == ("fp8_attention", "fp8_vae") and config.fp8_vae and config.fp8_attention
+
+
+@pytest.mark.parametrize("coders", [{"decoder": "none"}, {"decoder": "taehv", "encoder": "taehv"},
+                                    {"decoder": "taehv", "source": "noise", "noise_scale": 1.0}])  # fmt: skip
+def test_an_8_bit_vae_needs_a_vae(coders: dict[str, Any]) -> None:
+    if coders.get("encoder") == "taehv":
+        coders |= {"latent_norm": "normalized"}
+    with pytest.raises(PenstockError, match="precision: fp8_vae needs an encoder or decoder wan, got "):
+        Config(precision="fp8_vae", **coders)
 
 
 def test_a_stream_keeps_its_precision(model: Model) -> None:

@@ -23,16 +23,26 @@ std::array<float, 256> make_values() {
 
 }  // namespace
 
+PENSTOCK_MULTIVERSION
+void encode_row_e4m3(const float* row, int64_t count, float scale, uint8_t* codes) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float rounded = round_e4m3(row[i] * scale);
+    uint32_t bits;
+    std::memcpy(&bits, &rounded, sizeof bits);
+    const uint32_t magnitude = bits & 0x7fffffffu;
+    const float value = std::fabs(rounded);
+    // Below the smallest normal number codes count steps of 2^-9; above, a code is a float's bits less its bias.
+    const uint32_t subnormal = static_cast<uint32_t>(value < 0.015625f ? value * 512.0f : 0.0f);
+    const uint32_t normal = (magnitude >> 20) - (120u << kMantissaBits);
+    const uint32_t code = value < 0.015625f ? subnormal : value <= kLargestE4m3 ? normal : 0x7fu;
+    codes[i] = static_cast<uint8_t>(code | (bits >> 24 & 0x80u));
+  }
+}
+
 uint8_t to_e4m3(float x) {
-  const float rounded = round_e4m3(x);
-  uint32_t bits;
-  std::memcpy(&bits, &rounded, sizeof bits);
-  const uint32_t sign = bits >> 24 & 0x80;
-  const float magnitude = std::fabs(rounded);
-  if (!(magnitude <= kLargestE4m3)) return static_cast<uint8_t>(sign | 0x7f);
-  if (magnitude < 0.015625f) return static_cast<uint8_t>(sign | static_cast<uint32_t>(magnitude * 512.0f));
-  const uint32_t exponent = (bits >> 23 & 0xff) - 127 + kBias;
-  return static_cast<uint8_t>(sign | exponent << kMantissaBits | (bits >> 20 & 7));
+  uint8_t code;
+  encode_row_e4m3(&x, 1, 1.0f, &code);
+  return code;
 }
 
 const float* e4m3_values() {

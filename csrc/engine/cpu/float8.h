@@ -1,5 +1,6 @@
-// The 8-bit floats of attention, e4m3 as tensor cores read it (OCP 8-bit floating point, without infinities): sign, 4
-// bits of exponent, 3 of mantissa; 2^-9 to 448. Scales are powers of two, so that scaling is exact.
+// The 8-bit floats of fp8_attention and fp8_vae, e4m3 as tensor cores read it (OCP 8-bit floating point, without
+// infinities): sign, 4 bits of exponent, 3 of mantissa; 2^-9 to 448. Scales are powers of two, so that scaling is
+// exact.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +37,9 @@ PENSTOCK_INLINE float round_e4m3(float x) {
 
 // Bits of the nearest e4m3 float.
 uint8_t to_e4m3(float x);
+
+// codes[i] = the bits of the e4m3 float nearest to row[i] scale.
+void encode_row_e4m3(const float* row, int64_t count, float scale, uint8_t* codes);
 
 // The value of every code.
 const float* e4m3_values();

@@ -11,6 +11,8 @@
 //   y_frame         in   i64      [1]                    optional, at y's rate
 //   raw             out  compute  [C, u P, u Q, O]       optional: what y is made of; a ring if raw_frame is given
 //   raw_frame       in   i64      [1]                    optional, at y's rate
+//   sum_scale       in   f32      [u u g O]              optional: x and weight are then e4m3 codes, u8
+//   y_scale         in   f32      [1]                    optional: y is then e4m3 codes, u8
 //   frames          T new frames of x, a multiple of d
 //   stride          s: 1 pads with zeros by (k - 1) / 2 on all sides; 2 pads at the right and the bottom only
 //   upsample        u: 2 doubles the picture, as below
@@ -27,14 +29,18 @@
 //       c]
 //   y = act(raw), or with gamma act(raw / max(|raw|, 1e-12) * sqrt(O) * gamma), |raw| the norm over a pixel's channels
 //
+// With sum_scale the sum is one of codes, times sum_scale[((u a + b) g + j) O + o], what a product of 1 and 1 stands
+// for; with y_scale, a power of two, y is the nearest e4m3 floats to act(...) / y_scale. See precision fp8_vae.
+//
 // So the norm of the layer behind (rms_silu) costs no pass of its own, and what only it reads is never written.
 //
 // A published 3x3 kernel over a picture that was doubled (nearest) is four 2x2 kernels over the picture itself, with
 // the taps added that see the same pixel (ConvKernel in runtime/pack.py): 16 products in place of 36.
 //
 // Sums and norm in f32. Step state: reads the four counters. FLOPs: 2 (T/d) u^2 P Q g O kt ky kx I.
-// Bytes (elements of compute): (T + kt - d) s^2 P Q I + (T/d) g u^2 P Q O, once more each with a residual and with raw,
-// + u^2 g O kt ky kx I. Tuned for I, O = 16 to 384, 3x3x3, pictures of 30x52 to 480x832. Source: spec 4.6, 4.7.
+// Bytes (elements of compute, codes of one byte): (T + kt - d) s^2 P Q I + (T/d) g u^2 P Q O, once more each with a
+// residual and with raw, + u^2 g O kt ky kx I. Tuned for I, O = 16 to 384, 3x3x3, pictures of 30x52 to 480x832. Source:
+// spec 4.6, 4.7.
 #pragma once
 
 #include "engine/op.h"
@@ -45,17 +51,19 @@ inline const OpContract kCausalConv3d{
     "causal_conv3d",
     "raw = conv(x) + bias + residual, y = act(raw) or act(norm(raw) * gamma)",
     {
-        {"x", Access::kIn, DType::kCompute, "A s*P s*Q I"},
+        {"x", Access::kIn, DType::kCompute, "A s*P s*Q I", false, "sum_scale"},
         {"x_frame", Access::kIn, DType::kI64, "1", true},
-        {"weight", Access::kIn, DType::kCompute, "u*u*g*O kt ky kx I"},
+        {"weight", Access::kIn, DType::kCompute, "u*u*g*O kt ky kx I", false, "sum_scale"},
         {"bias", Access::kIn, DType::kCompute, "g*O", true},
         {"residual", Access::kIn, DType::kCompute, "D u*P u*Q O", true},
         {"residual_frame", Access::kIn, DType::kI64, "1", true},
         {"gamma", Access::kIn, DType::kCompute, "O", true},
-        {"y", Access::kOut, DType::kCompute, "B u*P u*Q O"},
+        {"y", Access::kOut, DType::kCompute, "B u*P u*Q O", false, "y_scale"},
         {"y_frame", Access::kIn, DType::kI64, "1", true},
         {"raw", Access::kOut, DType::kCompute, "C u*P u*Q O", true},
         {"raw_frame", Access::kIn, DType::kI64, "1", true},
+        {"sum_scale", Access::kIn, DType::kF32, "u*u*g*O", true},
+        {"y_scale", Access::kIn, DType::kF32, "1", true},
     },
     {
         {"frames", Attribute::Type::kInt, "T"},

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/cuda/float8_check.h"
 #include "engine/cuda/implementation.h"
 #include "engine/cuda/ring_sizes.h"
 #include "engine/error.h"
@@ -13,15 +14,18 @@ namespace {
 
 constexpr const char* kHopperKernel = "causal_conv3d_sm90";
 
-// The Triton variant for a number of input and output channels: the rule of tile() in kernels/causal_conv3d.py.
-cuda::Numbers tile(int64_t inputs, int64_t outputs) {
-  if (inputs % 16 != 0) return {{"GATHER", 1}};
+// The Triton variant for a layer: the rule of tile() in kernels/causal_conv3d.py.
+cuda::Numbers tile(const OpArgs& args) {
+  const int64_t inputs = args.dim("I"), outputs = args.dim("O");
+  const int64_t x_codes = args.has("sum_scale"), y_codes = args.has("y_scale");
+  if (inputs % 16 != 0) return {{"GATHER", 1}, {"X_CODES", x_codes}, {"Y_CODES", y_codes}};
   const int64_t depth = inputs % 64 == 0 ? 64 : inputs % 32 == 0 ? 32 : 16;
   const int64_t unroll = depth == 32 && inputs % 96 == 0 ? 3 : 1;
   const bool half = outputs % 96 == 0;
   int64_t columns = half ? (outputs % 192 == 0 ? 128 : 64) : 16;
   while (!half && columns < 128 && columns < outputs) columns *= 2;
-  return {{"GATHER", 0}, {"BLOCK_K", depth}, {"UNROLL", unroll}, {"BLOCK_N", columns}, {"HALF", half}};
+  return {{"GATHER", 0},  {"BLOCK_K", depth},   {"UNROLL", unroll},  {"BLOCK_N", columns},
+          {"HALF", half}, {"X_CODES", x_codes}, {"Y_CODES", y_codes}};
 }
 
 // ACTIVATIONS of kernels/causal_conv3d.py.
@@ -66,8 +70,9 @@ Form form_for_hopper(const OpArgs& args, const conv::Layer& layer, const cuda::L
     form.box_width = conv::box_width_for(layer.height, layer.width, form.columns);
     form.tiles = conv::Tiles(layer, form.columns, form.box_width).count();
   }
-  const conv::Choice choice = conv::choose({launcher.architecture(), launcher.has_kernel(kHopperKernel, {}),
-                                            args.dim("I"), args.dim("O"), args.has("gamma"), form.tiles, wanted});
+  const conv::Choice choice =
+      conv::choose({launcher.architecture(), launcher.has_kernel(kHopperKernel, {}), args.dim("I"), args.dim("O"),
+                    args.has("gamma"), args.has("sum_scale") || args.has("y_scale"), form.tiles, wanted});
   if (choice.implementation.empty())
     fail(PENSTOCK_ERR_UNSUPPORTED, "PENSTOCK_IMPL: causal_conv3d=", wanted, ": ", std::string(choice.why));
   return choice.implementation == "cuda" ? form : Form{};
@@ -98,9 +103,9 @@ void run_on_hopper(const OpArgs& args, const conv::Layer& layer, const Form& for
 void run_by_triton(const OpArgs& args, cuda::Launcher& launcher) {
   const TensorView& x = args.tensor("x");
   const int64_t inputs = args.dim("I"), outputs = args.dim("O");
-  cuda::Launch launch = launcher.kernel("causal_conv3d", tile(inputs, outputs));
-  for (const char* role :
-       {"x", "x_frame", "weight", "bias", "residual", "residual_frame", "gamma", "y", "y_frame", "raw", "raw_frame"})
+  cuda::Launch launch = launcher.kernel("causal_conv3d", tile(args));
+  for (const char* role : {"x", "x_frame", "weight", "bias", "residual", "residual_frame", "gamma", "y", "y_frame",
+                           "raw", "raw_frame", "sum_scale", "y_scale"})
     launch.pointer(args.tensor(role));
   add_sizes(launch, args);
   launch.integer(x.shape[1]).integer(x.shape[2]).integer(inputs).integer(outputs);
@@ -119,6 +124,7 @@ void run_by_triton(const OpArgs& args, cuda::Launcher& launcher) {
 }  // namespace
 
 void causal_conv3d_cuda(const OpArgs& args, cuda::Launcher& launcher) {
+  if (args.has("sum_scale") || args.has("y_scale")) cuda::require_8_bit_floats(launcher, "fp8_vae");
   const conv::Layer layer = layer_of(args);
   const Form form = form_for_hopper(args, layer, launcher);
   if (form.columns > 0)

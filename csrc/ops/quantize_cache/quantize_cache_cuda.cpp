@@ -1,11 +1,10 @@
-#include "engine/cuda/launch.h"
-#include "ops/quantize_cache/device_check.h"
+#include "engine/cuda/float8_check.h"
 #include "ops/quantize_cache/quantize_cache.h"
 
 namespace penstock::ops {
 
 void quantize_cache_cuda(const OpArgs& args, cuda::Launcher& launcher) {
-  require_8_bit_floats(launcher);
+  cuda::require_8_bit_floats(launcher, "fp8_attention");
   const int64_t slots = args.dim("S"), capacity = args.dim("K"), heads = args.dim("H"), dim = args.dim("D");
   cuda::Launch mean = launcher.kernel("mean_keys");
   for (const char* role : {"k_cache", "ring_write", "ring_length", "rebase", "k_mean"}) mean.pointer(args.tensor(role));

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
+#include "engine/cpu/float8.h"
 #include "engine/cpu/vector_math.h"
 #include "engine/frames.h"
 #include "engine/thread_pool.h"
@@ -37,15 +39,26 @@ void normalize_pixels(int64_t pixels, int64_t channels, const float* x, const fl
 void rms_silu_cpu(const OpArgs& args, ThreadPool& pool) {
   const int64_t frames = args.dim("T"), pixels = args.dim("P") * args.dim("Q"), channels = args.dim("C");
   const auto x = frames_of<const float>(args, "x", "x_frame", frames);
-  const auto y = frames_of<float>(args, "y", "y_frame", frames);
+  const bool is_coded = args.has("y_scale");
+  FrameRing<float> y{};
+  FrameRing<uint8_t> codes{};
+  if (is_coded)
+    codes = frames_of<uint8_t>(args, "y", "y_frame", frames);
+  else
+    y = frames_of<float>(args, "y", "y_frame", frames);
   const float* gamma = args.data<const float>("gamma");
   const bool silu = args.choice("activation") == "silu";
 
   const int64_t blocks = (pixels + kPixels - 1) / kPixels;
   pool.for_each(frames * blocks, [&](int64_t task) {
-    const int64_t frame = task / blocks, first = task % blocks * kPixels;
-    normalize_pixels(std::min(kPixels, pixels - first), channels, x.frame(frame) + first * channels, gamma, silu,
-                     y.frame(frame) + first * channels);
+    thread_local std::vector<float> rows;
+    const int64_t frame = task / blocks, first = task % blocks * kPixels, count = std::min(kPixels, pixels - first);
+    if (is_coded) rows.resize(static_cast<size_t>(kPixels * channels));
+    float* made = is_coded ? rows.data() : y.frame(frame) + first * channels;
+    normalize_pixels(count, channels, x.frame(frame) + first * channels, gamma, silu, made);
+    if (is_coded)
+      encode_row_e4m3(made, count * channels, 1.0f / args.data<const float>("y_scale")[0],
+                      codes.frame(frame) + first * channels);
   });
 }
 

@@ -1,12 +1,11 @@
-#include "engine/cuda/launch.h"
-#include "ops/quantize_cache/device_check.h"
+#include "engine/cuda/float8_check.h"
 #include "ops/rolling_attention/partial_results.h"
 #include "ops/rolling_attention_fp8/rolling_attention_fp8.h"
 
 namespace penstock::ops {
 
 void rolling_attention_fp8_cuda(const OpArgs& args, cuda::Launcher& launcher) {
-  require_8_bit_floats(launcher);
+  cuda::require_8_bit_floats(launcher, "fp8_attention");
   const int64_t dim = args.dim("D"), programs = launcher.multiprocessors();
   cuda::Launch launch = launcher.kernel("rolling_attention_fp8", {{"HEAD_DIM", dim}});
   const int64_t block_m = launch.constant("BLOCK_M"), block_n = launch.constant("BLOCK_N");
