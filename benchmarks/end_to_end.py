@@ -116,16 +116,17 @@ def measure_streams(
 
     def one_pass(peaks: MeasuredPeaks) -> tuple[list[dict[str, Any]], dict[str, str]]:
         begin, rows, skipped = time.perf_counter(), [], Skipped()
-        for stream in streams:
-            if seconds is not None and time.perf_counter() - begin > seconds:
-                skipped.add(stream.name, f"no time left of {seconds:.0f} s")
-                continue
-            tell(stream.name)
-            try:
-                rows.append(measure_stream(stream, target, peaks.for_floors))
-            except PenstockError as error:  # too large for this device, say
-                skipped.add(stream.name, str(error).splitlines()[0])
-            gc.collect()
+        with skipped.rest_if_interrupted():
+            for stream in streams:
+                if seconds is not None and time.perf_counter() - begin > seconds:
+                    skipped.add(stream.name, f"no time left of {seconds:.0f} s")
+                    continue
+                tell(stream.name)
+                try:
+                    rows.append(measure_stream(stream, target, peaks.for_floors))
+                except PenstockError as error:  # too large for this device, say
+                    skipped.add(stream.name, str(error).splitlines()[0])
+                gc.collect()
         return rows, skipped.reasons
 
     return run_set("end_to_end", target, passes, one_pass, notes)
