@@ -1,7 +1,8 @@
 """The whole stream, frames in to frames out, with random weights of real shapes.
 
 Streams are named MODEL-HEIGHTxWIDTH-STEPS, then what is not the default: the mode (``sequential``, ``per_step``), the
-autoencoders (``taehv``: the decoder, or ``taehv_both``), the cache (``published``); or ``t2v``, text-to-video. A row's
+autoencoders (``taehv``: the decoder, or ``taehv_both``), the cache (``published``), the precision (``fp8_attention``),
+the schedule (``throughput``, where frames out are those of two chunks before); or ``t2v``, text-to-video. A row's
 metrics:
 
     fps                  finished frames a second in steady state, host to host
@@ -57,12 +58,16 @@ _MODES = {"": {}, "-sequential": {"mode": "sequential"}, "-per_step": {"mode": "
 _CODERS = {"": {}, "-taehv": {"decoder": "taehv"},
            "-taehv_both": {"encoder": "taehv", "decoder": "taehv", "latent_norm": "normalized"}}  # fmt: skip
 _CACHES = {"": {}, "-published": {"cache_policy": "streamdiffusionv2"}}
+_PRECISIONS = {"": {}, "-fp8_attention": {"precision": "fp8_attention"}}
+_SCHEDULES = {"": "latency", "-throughput": "throughput"}
+_CHUNKS_LATER = {"latency": 0, "throughput": 2}
 
 # The most important first: the time may not be enough for all.
 STANDARD = {
     "cuda": ("1.3b-480x832-2", "1.3b-480x832-2-taehv", "1.3b-512x512-2", "1.3b-480x832-4", "14b-480x832-2",
-             "1.3b-480x832-1", "1.3b-512x512-4", "1.3b-480x832-2-sequential", "1.3b-480x832-2-taehv_both",
-             "1.3b-512x512-1", "1.3b-480x832-2-published", "14b-480x832-4", "1.3b-720x1280-2", "1.3b-480x832-4-t2v"),
+             "1.3b-480x832-2-throughput", "1.3b-480x832-2-fp8_attention", "1.3b-480x832-1", "1.3b-512x512-4",
+             "1.3b-480x832-2-sequential", "1.3b-480x832-2-taehv_both", "1.3b-512x512-1",
+             "1.3b-480x832-2-published", "14b-480x832-4", "1.3b-720x1280-2", "1.3b-480x832-4-t2v"),
     "cpu": ("tiny-64x96-2", "tiny-64x96-2-taehv", "tiny-64x96-2-sequential", "tiny-64x96-4-t2v"),
 }  # fmt: skip
 
@@ -74,6 +79,7 @@ class Stream:
     name: str
     model: str
     config: Config
+    schedule: str = "latency"
 
     @property
     def phases(self) -> list[str]:
@@ -86,10 +92,12 @@ def _streams() -> dict[str, Stream]:
     for model, name in MODELS.items():
         for (height, width), steps in product(TINY_SIZES if model == "tiny" else SIZES, SLOTS):
             base = f"{model}-{height}x{width}-{steps}"
-            for parts in product(_MODES.items(), _CODERS.items(), _CACHES.items()):
-                suffix = "".join(part for part, _ in parts)
+            for *parts, (end, schedule) in product(
+                _MODES.items(), _CODERS.items(), _CACHES.items(), _PRECISIONS.items(), _SCHEDULES.items()
+            ):
+                full = base + "".join(part for part, _ in parts) + end
                 fields: dict[str, Any] = {key: value for _, settings in parts for key, value in settings.items()}
-                found[base + suffix] = Stream(base + suffix, name, Config(height, width, steps=steps, **fields))
+                found[full] = Stream(full, name, Config(height, width, steps=steps, **fields), schedule)
             config = Config.text_to_video(height=height, width=width, steps=steps)
             found[f"{base}-t2v"] = Stream(f"{base}-t2v", name, config)
     return found
@@ -101,7 +109,7 @@ STREAMS = _streams()
 def find_stream(name: str) -> Stream:
     """The stream of that name; PenstockError that says how names are made where there is none."""
     if name not in STREAMS:
-        suffixes = "[-sequential|-per_step][-taehv|-taehv_both][-published], or -t2v"
+        suffixes = "[-sequential|-per_step][-taehv|-taehv_both][-published][-fp8_attention][-throughput], or -t2v"
         known = ", ".join(dict.fromkeys(stream.rsplit("-", 1)[0] for stream in STREAMS if stream.count("-") == 2))
         raise PenstockError(f"shape: expected one of {known}, then -STEPS (1 to 4){suffixes}; got {name!r:.80}")
     return STREAMS[name]
@@ -140,13 +148,13 @@ def measure_stream(stream: Stream, target: Target, peaks: Peaks) -> dict[str, An
     plan = stream_plan(model, config)
     if target.is_cuda:
         os.environ.setdefault("PENSTOCK_IMPL", "gemm=measured")  # as an engine directory would have it
-    engine = Engine.create(plan, random_weights(plan), target.device, target.threads)
+    engine = Engine.create(plan, random_weights(plan), target.device, target.threads, schedule=stream.schedule)
     session = engine.session()
     rng = np.random.default_rng(0)
     session.set_prompt(rng.standard_normal((PROMPT_ROWS, model.dit.text_dim), dtype=np.float32))
     loaded = time.perf_counter()
     feed = _feed(stream, session)
-    first = next(feed)
+    first = sum(next(feed) for _ in range(1 + _CHUNKS_LATER[stream.schedule]))
     for _ in range(_WARM[target.device]):
         next(feed)
     chunks: list[float] = []
@@ -165,7 +173,8 @@ def measure_stream(stream: Stream, target: Target, peaks: Peaks) -> dict[str, An
     return {
         "id": stream.name, "kind": "stream", "model": stream.model, "size": f"{config.height}x{config.width}",
         "steps": config.steps, "mode": config.mode, "encoder": config.encoder, "decoder": config.decoder,
-        "cache_policy": config.cache_policy, "chunks": len(chunks), "prompt_rows": PROMPT_ROWS,
+        "cache_policy": config.cache_policy, "precision": list(config.precision), "schedule": stream.schedule,
+        "chunks": len(chunks), "prompt_rows": PROMPT_ROWS,
         "graph_replays": session.stats()["graph_replays"], "session_bytes": engine.session_memory_required(),
         "floor_ms": phase_floors(plan, stream.phases, target.device, peaks),
         "metrics": {name: measure.to_json() for name, measure in metrics.items()},

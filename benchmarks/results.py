@@ -14,8 +14,9 @@
 
 A row of kind "op" also has op, shape, call, implementation, ours, count (of such calls in the shape's phases), flops,
 matrix_flops, bytes, floor_us, relative_l2 from the first baseline, repeats (calls per sample), and the metric "us".
-A row of kind "stream" has model, size, steps, mode, encoder, decoder, cache_policy, chunks, floor_ms by phase, and the
-metrics that end_to_end.py lists. All metrics are better when lower, except those whose name ends in "fps".
+A row of kind "stream" has model, size, steps, mode, encoder, decoder, cache_policy, precision, schedule, chunks,
+floor_ms by phase, and the metrics that end_to_end.py lists. All metrics are better when lower, except those whose name
+ends in "fps".
 """
 
 from __future__ import annotations

@@ -109,7 +109,11 @@ def test_a_device_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert "device cuda: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["tiny-64x96-2", "tiny-64x96-1-sequential-taehv_both-published", "tiny-64x96-1-t2v"])
+@pytest.mark.parametrize(
+    "name",
+    ["tiny-64x96-2", "tiny-64x96-1-sequential-taehv_both-published", "tiny-64x96-1-t2v",
+     "tiny-64x96-1-taehv-fp8_attention-throughput"],
+)  # fmt: skip
 def test_a_stream(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its times add up: the phases to the chunk, the frames to the rate."""
     monkeypatch.setitem(end_to_end._WARM, "cpu", 1)
@@ -130,9 +134,15 @@ def test_a_stream(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_streams_cover_models_modes_and_decoders() -> None:
     found = [STREAMS[name] for names in STANDARD.values() for name in names]
     assert {stream.model for stream in found} == {"wan2.1-t2v-1.3b", "wan2.1-t2v-14b", "tiny"}
-    for field, values in {"mode": {"stream_batch", "sequential"}, "decoder": {"wan", "taehv"},
-                          "encoder": {"wan", "taehv"}, "source": {"video", "noise"},
-                          "cache_policy": {"sink", "streamdiffusionv2"}}.items():  # fmt: skip
+    for field, values in {
+        "mode": {"stream_batch", "sequential"},
+        "decoder": {"wan", "taehv"},
+        "encoder": {"wan", "taehv"},
+        "source": {"video", "noise"},
+        "cache_policy": {"sink", "streamdiffusionv2"},
+        "precision": {(), ("fp8_attention",)},
+    }.items():
         assert {getattr(stream.config, field) for stream in found} == values
+    assert {stream.schedule for stream in found} == {"latency", "throughput"}
     with pytest.raises(PenstockError, match="expected one of"):
         find_stream("1.3b-480x832-5")
