@@ -60,7 +60,6 @@ _CODERS = {"": {}, "-taehv": {"decoder": "taehv"},
 _CACHES = {"": {}, "-published": {"cache_policy": "streamdiffusionv2"}}
 _PRECISIONS = {"": {}, "-fp8_attention": {"precision": "fp8_attention"}}
 _SCHEDULES = {"": "latency", "-throughput": "throughput"}
-_CHUNKS_LATER = {"latency": 0, "throughput": 2}
 
 # The most important first: the time may not be enough for all.
 STANDARD = {
@@ -154,13 +153,16 @@ def measure_stream(stream: Stream, target: Target, peaks: Peaks) -> dict[str, An
     session.set_prompt(rng.standard_normal((PROMPT_ROWS, model.dit.text_dim), dtype=np.float32))
     loaded = time.perf_counter()
     feed = _feed(stream, session)
-    first = sum(next(feed) for _ in range(1 + _CHUNKS_LATER[stream.schedule]))
+    first, finished = next(feed)
+    while not finished:
+        seconds, finished = next(feed)
+        first += seconds
     for _ in range(_WARM[target.device]):
         next(feed)
     chunks: list[float] = []
     phases: dict[str, list[float]] = {phase: [] for phase in stream.phases}
     for _ in range(_CHUNKS[target.device]):
-        chunks.append(next(feed))
+        chunks.append(next(feed)[0])
         for phase, times in phases.items():
             times.append(session.phase_stats(phase)["last_ms"])
     memory = _memory_used(target) - used_before
@@ -190,8 +192,8 @@ def phase_floors(plan: Plan, phases: Sequence[str], device: str, peaks: Peaks) -
     return floors
 
 
-def _feed(stream: Stream, session: Session) -> Iterator[float]:
-    """Runs chunk after chunk; yields the seconds from frames in to frames out on the host, for ever."""
+def _feed(stream: Stream, session: Session) -> Iterator[tuple[float, int]]:
+    """Runs chunk after chunk, for ever; yields the seconds from frames in to frames out on the host, and how many."""
     config = stream.config
     if config.source == "noise":
         while True:
@@ -208,11 +210,11 @@ def _feed(stream: Stream, session: Session) -> Iterator[float]:
         chunk += 1
 
 
-def _seconds(run: Callable[[], None], session: Session) -> float:
+def _seconds(run: Callable[[], None], session: Session) -> tuple[float, int]:
     start = time.perf_counter()
     run()
-    session.pull()
-    return time.perf_counter() - start
+    finished = len(session.pull())
+    return time.perf_counter() - start, finished
 
 
 def _chunk_metrics(seconds: Sequence[float], frames: int) -> dict[str, Measure]:
