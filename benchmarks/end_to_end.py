@@ -1,7 +1,8 @@
 """The whole stream, frames in to frames out, with random weights of real shapes.
 
 Streams are named MODEL-HEIGHTxWIDTH-STEPS, then what is not the default: the mode (``sequential``, ``per_step``), the
-autoencoders (``taehv``: the decoder, or ``taehv_both``), the cache (``published``); or ``t2v``, text-to-video. A row's
+autoencoders (``taehv``: the decoder, or ``taehv_both``), the cache (``published``), the precision (``fp8_attention``),
+the schedule (``throughput``, where frames out are those of two chunks before); or ``t2v``, text-to-video. A row's
 metrics:
 
     fps                  finished frames a second in steady state, host to host
@@ -57,12 +58,15 @@ _MODES = {"": {}, "-sequential": {"mode": "sequential"}, "-per_step": {"mode": "
 _CODERS = {"": {}, "-taehv": {"decoder": "taehv"},
            "-taehv_both": {"encoder": "taehv", "decoder": "taehv", "latent_norm": "normalized"}}  # fmt: skip
 _CACHES = {"": {}, "-published": {"cache_policy": "streamdiffusionv2"}}
+_PRECISIONS = {"": {}, "-fp8_attention": {"precision": "fp8_attention"}}
+_SCHEDULES = {"": "latency", "-throughput": "throughput"}
 
 # The most important first: the time may not be enough for all.
 STANDARD = {
     "cuda": ("1.3b-480x832-2", "1.3b-480x832-2-taehv", "1.3b-512x512-2", "1.3b-480x832-4", "14b-480x832-2",
-             "1.3b-480x832-1", "1.3b-512x512-4", "1.3b-480x832-2-sequential", "1.3b-480x832-2-taehv_both",
-             "1.3b-512x512-1", "1.3b-480x832-2-published", "14b-480x832-4", "1.3b-720x1280-2", "1.3b-480x832-4-t2v"),
+             "1.3b-480x832-2-throughput", "1.3b-480x832-2-fp8_attention", "1.3b-480x832-1", "1.3b-512x512-4",
+             "1.3b-480x832-2-sequential", "1.3b-480x832-2-taehv_both", "1.3b-512x512-1",
+             "1.3b-480x832-2-published", "14b-480x832-4", "1.3b-720x1280-2", "1.3b-480x832-4-t2v"),
     "cpu": ("tiny-64x96-2", "tiny-64x96-2-taehv", "tiny-64x96-2-sequential", "tiny-64x96-4-t2v"),
 }  # fmt: skip
 
@@ -74,6 +78,7 @@ class Stream:
     name: str
     model: str
     config: Config
+    schedule: str = "latency"
 
     @property
     def phases(self) -> list[str]:
@@ -86,10 +91,12 @@ def _streams() -> dict[str, Stream]:
     for model, name in MODELS.items():
         for (height, width), steps in product(TINY_SIZES if model == "tiny" else SIZES, SLOTS):
             base = f"{model}-{height}x{width}-{steps}"
-            for parts in product(_MODES.items(), _CODERS.items(), _CACHES.items()):
-                suffix = "".join(part for part, _ in parts)
+            for *parts, (end, schedule) in product(
+                _MODES.items(), _CODERS.items(), _CACHES.items(), _PRECISIONS.items(), _SCHEDULES.items()
+            ):
+                full = base + "".join(part for part, _ in parts) + end
                 fields: dict[str, Any] = {key: value for _, settings in parts for key, value in settings.items()}
-                found[base + suffix] = Stream(base + suffix, name, Config(height, width, steps=steps, **fields))
+                found[full] = Stream(full, name, Config(height, width, steps=steps, **fields), schedule)
             config = Config.text_to_video(height=height, width=width, steps=steps)
             found[f"{base}-t2v"] = Stream(f"{base}-t2v", name, config)
     return found
@@ -101,7 +108,7 @@ STREAMS = _streams()
 def find_stream(name: str) -> Stream:
     """The stream of that name; PenstockError that says how names are made where there is none."""
     if name not in STREAMS:
-        suffixes = "[-sequential|-per_step][-taehv|-taehv_both][-published], or -t2v"
+        suffixes = "[-sequential|-per_step][-taehv|-taehv_both][-published][-fp8_attention][-throughput], or -t2v"
         known = ", ".join(dict.fromkeys(stream.rsplit("-", 1)[0] for stream in STREAMS if stream.count("-") == 2))
         raise PenstockError(f"shape: expected one of {known}, then -STEPS (1 to 4){suffixes}; got {name!r:.80}")
     return STREAMS[name]
@@ -116,16 +123,17 @@ def measure_streams(
 
     def one_pass(peaks: MeasuredPeaks) -> tuple[list[dict[str, Any]], dict[str, str]]:
         begin, rows, skipped = time.perf_counter(), [], Skipped()
-        for stream in streams:
-            if seconds is not None and time.perf_counter() - begin > seconds:
-                skipped.add(stream.name, f"no time left of {seconds:.0f} s")
-                continue
-            tell(stream.name)
-            try:
-                rows.append(measure_stream(stream, target, peaks.for_floors))
-            except PenstockError as error:  # too large for this device, say
-                skipped.add(stream.name, str(error).splitlines()[0])
-            gc.collect()
+        with skipped.rest_if_interrupted():
+            for stream in streams:
+                if seconds is not None and time.perf_counter() - begin > seconds:
+                    skipped.add(stream.name, f"no time left of {seconds:.0f} s")
+                    continue
+                tell(stream.name)
+                try:
+                    rows.append(measure_stream(stream, target, peaks.for_floors))
+                except PenstockError as error:  # too large for this device, say
+                    skipped.add(stream.name, str(error).splitlines()[0])
+                gc.collect()
         return rows, skipped.reasons
 
     return run_set("end_to_end", target, passes, one_pass, notes)
@@ -139,19 +147,22 @@ def measure_stream(stream: Stream, target: Target, peaks: Peaks) -> dict[str, An
     plan = stream_plan(model, config)
     if target.is_cuda:
         os.environ.setdefault("PENSTOCK_IMPL", "gemm=measured")  # as an engine directory would have it
-    engine = Engine.create(plan, random_weights(plan), target.device, target.threads)
+    engine = Engine.create(plan, random_weights(plan), target.device, target.threads, schedule=stream.schedule)
     session = engine.session()
     rng = np.random.default_rng(0)
     session.set_prompt(rng.standard_normal((PROMPT_ROWS, model.dit.text_dim), dtype=np.float32))
     loaded = time.perf_counter()
     feed = _feed(stream, session)
-    first = next(feed)
+    first, finished = next(feed)
+    while not finished:
+        seconds, finished = next(feed)
+        first += seconds
     for _ in range(_WARM[target.device]):
         next(feed)
     chunks: list[float] = []
     phases: dict[str, list[float]] = {phase: [] for phase in stream.phases}
     for _ in range(_CHUNKS[target.device]):
-        chunks.append(next(feed))
+        chunks.append(next(feed)[0])
         for phase, times in phases.items():
             times.append(session.phase_stats(phase)["last_ms"])
     memory = _memory_used(target) - used_before
@@ -164,7 +175,8 @@ def measure_stream(stream: Stream, target: Target, peaks: Peaks) -> dict[str, An
     return {
         "id": stream.name, "kind": "stream", "model": stream.model, "size": f"{config.height}x{config.width}",
         "steps": config.steps, "mode": config.mode, "encoder": config.encoder, "decoder": config.decoder,
-        "cache_policy": config.cache_policy, "chunks": len(chunks), "prompt_rows": PROMPT_ROWS,
+        "cache_policy": config.cache_policy, "precision": list(config.precision), "schedule": stream.schedule,
+        "chunks": len(chunks), "prompt_rows": PROMPT_ROWS,
         "graph_replays": session.stats()["graph_replays"], "session_bytes": engine.session_memory_required(),
         "floor_ms": phase_floors(plan, stream.phases, target.device, peaks),
         "metrics": {name: measure.to_json() for name, measure in metrics.items()},
@@ -180,8 +192,8 @@ def phase_floors(plan: Plan, phases: Sequence[str], device: str, peaks: Peaks) -
     return floors
 
 
-def _feed(stream: Stream, session: Session) -> Iterator[float]:
-    """Runs chunk after chunk; yields the seconds from frames in to frames out on the host, for ever."""
+def _feed(stream: Stream, session: Session) -> Iterator[tuple[float, int]]:
+    """Runs chunk after chunk, for ever; yields the seconds from frames in to frames out on the host, and how many."""
     config = stream.config
     if config.source == "noise":
         while True:
@@ -198,11 +210,11 @@ def _feed(stream: Stream, session: Session) -> Iterator[float]:
         chunk += 1
 
 
-def _seconds(run: Callable[[], None], session: Session) -> float:
+def _seconds(run: Callable[[], None], session: Session) -> tuple[float, int]:
     start = time.perf_counter()
     run()
-    session.pull()
-    return time.perf_counter() - start
+    finished = len(session.pull())
+    return time.perf_counter() - start, finished
 
 
 def _chunk_metrics(seconds: Sequence[float], frames: int) -> dict[str, Measure]:

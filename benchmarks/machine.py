@@ -39,9 +39,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this runs from, ``-dirty`` if it was changed; None outside of one."""
+    """The commit of the checkout that this runs from, ``-dirty`` if it was changed.
+
+    Outside of one, as in a copy on a machine with a GPU: what PENSTOCK_COMMIT says, or None.
+    """
     if _git("rev-parse", "--show-toplevel") != str(_REPOSITORY):
-        return None
+        return os.environ.get("PENSTOCK_COMMIT") or None
     return f"{_git('rev-parse', '--short=12', 'HEAD')}{'-dirty' if _git(*_STATUS) else ''}"
 
 

@@ -14,8 +14,9 @@
 
 A row of kind "op" also has op, shape, call, implementation, ours, count (of such calls in the shape's phases), flops,
 matrix_flops, bytes, floor_us, relative_l2 from the first baseline, repeats (calls per sample), and the metric "us".
-A row of kind "stream" has model, size, steps, mode, encoder, decoder, cache_policy, chunks, floor_ms by phase, and the
-metrics that end_to_end.py lists. All metrics are better when lower, except those whose name ends in "fps".
+A row of kind "stream" has model, size, steps, mode, encoder, decoder, cache_policy, precision, schedule, chunks,
+floor_ms by phase, and the metrics that end_to_end.py lists. All metrics are better when lower, except those whose name
+ends in "fps".
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from .timing import Measure
 from .variants import Target
 
 FORMAT, VERSION = "penstock-benchmark", 1
+REST = "the rest"  # skipped by a run that was interrupted
 RESULTS = Path(__file__).resolve().parent / "results"
 Row = dict[str, Any]
 
@@ -80,7 +82,9 @@ class Results:
             raise PenstockError(f'{path}: expected a result file ("format": "{FORMAT}", "version": {VERSION})')
         try:
             found = cls(**record)
+            found.machine.get("commit")
             for row in found.rows:
+                str(row["id"])
                 metrics_of(row)
         except (TypeError, KeyError, AttributeError) as error:
             raise PenstockError(f"{path}: malformed result file: {type(error).__name__}: {error}") from None
@@ -109,11 +113,13 @@ def run_set(
     name: str, target: Target, passes: int, measure: Callable[[MeasuredPeaks], tuple[list[Row], dict[str, str]]],
     notes: Sequence[str] = (),
 ) -> Results:  # fmt: skip
-    """Measures peaks, then the set ``passes`` times, while the clocks are watched."""
+    """Measures peaks, then the set ``passes`` times, or until it is interrupted, while the clocks are watched."""
     with ClockMonitor() as monitor:
         peaks = measure_peaks(target)
-        made = [measure(peaks) for _ in range(passes)]
+        made = [measure(peaks)]
+        while len(made) < passes and REST not in made[-1][1]:
+            made.append(measure(peaks))
     skipped = {what: why for _, entries in made for what, why in entries.items()}
     rows = merge_passes([rows for rows, _ in made])
-    return Results(name, target.device, describe_machine(), rows, passes, monitor.seen, list(notes), peaks.to_json(),
+    return Results(name, target.device, describe_machine(), rows, len(made), monitor.seen, list(notes), peaks.to_json(),
                    skipped)  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from .cost import COMPUTE_BYTES, Call, Cost, Peaks, op_cost
 from .libraries import torch, why_missing
 from .op_benchmark import GPU_ONLY, LIBRARY, Arrays, OpBenchmark, random_arrays
 from .peaks import MeasuredPeaks
+from .results import REST
 from .shapes import Shape
 from .timing import Measure, Variant, measure_interleaved
 from .variants import EngineVariant, Rotation, Target, TorchData, TorchVariant, asking_for, launching
@@ -35,6 +37,14 @@ class Skipped:
 
     def add(self, what: str, why: str) -> None:
         self.reasons.setdefault(what, why)
+
+    @contextmanager
+    def rest_if_interrupted(self) -> Iterator[None]:
+        """So that what was measured until then is kept: who wrote it down tells (penstock bench exits with 130)."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.add(REST, "interrupted")
 
 
 def engine_name(op: str, device: str) -> str:
@@ -237,10 +247,11 @@ def measure_set(
     is first; else in order.
     """
     begin, rows = time.perf_counter(), []
-    for benchmark, shape in jobs if seconds is None else by_importance(jobs, target, peaks.for_floors):
-        if seconds is not None and time.perf_counter() - begin > seconds:
-            skipped.add(f"{benchmark.op} {shape.name}", f"no time left of {seconds:.0f} s")
-            continue
-        tell(f"{benchmark.op} {shape.name}")
-        rows += measure_op(benchmark, shape, target, peaks, skipped, most)
+    with skipped.rest_if_interrupted():
+        for benchmark, shape in jobs if seconds is None else by_importance(jobs, target, peaks.for_floors):
+            if seconds is not None and time.perf_counter() - begin > seconds:
+                skipped.add(f"{benchmark.op} {shape.name}", f"no time left of {seconds:.0f} s")
+                continue
+            tell(f"{benchmark.op} {shape.name}")
+            rows += measure_op(benchmark, shape, target, peaks, skipped, most)
     return rows

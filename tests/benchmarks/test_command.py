@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from penstock.benchmarks import end_to_end
+from penstock.benchmarks import end_to_end, run_ops
 from penstock.benchmarks.cost import Peaks
 from penstock.benchmarks.end_to_end import STANDARD, STREAMS, find_stream, measure_stream
+from penstock.benchmarks.peaks import MeasuredPeaks
 from penstock.benchmarks.results import Results
+from penstock.benchmarks.timing import Measure
 from penstock.benchmarks.variants import Target
 from penstock.cli import main
 from penstock.runtime.engine import query_system
@@ -37,10 +40,48 @@ def test_ops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 of 2 metrics changed beyond the noise" in capsys.readouterr().out
 
 
-def test_no_time(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "rms_norm", "--device", "cpu", "--seconds", "-1", "--passes", "1", "--json", "-"]) == 0
-    record = json.loads(capsys.readouterr().out)
+@pytest.fixture
+def known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of those of this machine, which take seconds to measure."""
+    rate = Measure(1e11, 1e11, 1e11, 7)
+    monkeypatch.setattr("penstock.benchmarks.results.measure_peaks", lambda _: MeasuredPeaks(rate, rate))
+
+
+@pytest.mark.usefixtures("known_peaks")
+def test_nothing_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """The reasons are written, and it is an error: `make gpu` must not take it for a result."""
+    assert main(["bench", "rms_norm", "--device", "cpu", "--seconds", "-1", "--passes", "1", "--json", "-"]) == 1
+    out, error = capsys.readouterr()
+    assert error == "penstock: error: bench: nothing was measured; what was skipped has its reason\n"
+    record = json.loads(out)
     assert record["rows"] == [] and record["skipped"] == {"rms_norm tiny-64x96-2": "no time left of -1 s"}
+
+
+@pytest.mark.parametrize(
+    ("what", "module", "one"),
+    [(["gemm", "rms_norm", "patchify"], run_ops, "measure_op"),
+     (["e2e", "--shape", "tiny-64x96-2", "tiny-64x96-1", "tiny-64x96-3"], end_to_end, "measure_stream")],
+    ids=["ops", "streams"],
+)  # fmt: skip
+@pytest.mark.usefixtures("known_peaks")
+def test_an_interrupted_run_keeps_what_it_has(
+    what: list[str], module: Any, one: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second of three is interrupted, in the first of two passes."""
+    row = {"id": "a", "kind": "op", "metrics": {"us": Measure(1.0, 1.0, 1.0, 7).to_json()}}
+    made = iter([[row] if module is run_ops else row])
+
+    def measure_one(*_: Any) -> Any:
+        if (first := next(made, None)) is None:
+            raise KeyboardInterrupt
+        return first
+
+    monkeypatch.setattr(module, one, measure_one)
+    assert main(["bench", *what, "--device", "cpu", "--json", "-"]) == 130
+    out, error = capsys.readouterr()
+    record = json.loads(out)
+    assert [row["id"] for row in record["rows"]] == ["a"] and record["passes"] == 1
+    assert record["skipped"] == {"the rest": "interrupted"} and error.startswith("penstock: interrupted")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +109,11 @@ def test_a_device_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert "device cuda: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["tiny-64x96-2", "tiny-64x96-1-sequential-taehv_both-published", "tiny-64x96-1-t2v"])
+@pytest.mark.parametrize(
+    "name",
+    ["tiny-64x96-2", "tiny-64x96-1-sequential-taehv_both-published", "tiny-64x96-1-t2v",
+     "tiny-64x96-1-taehv-fp8_attention-throughput"],
+)  # fmt: skip
 def test_a_stream(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its times add up: the phases to the chunk, the frames to the rate."""
     monkeypatch.setitem(end_to_end._WARM, "cpu", 1)
@@ -89,9 +134,15 @@ def test_a_stream(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_streams_cover_models_modes_and_decoders() -> None:
     found = [STREAMS[name] for names in STANDARD.values() for name in names]
     assert {stream.model for stream in found} == {"wan2.1-t2v-1.3b", "wan2.1-t2v-14b", "tiny"}
-    for field, values in {"mode": {"stream_batch", "sequential"}, "decoder": {"wan", "taehv"},
-                          "encoder": {"wan", "taehv"}, "source": {"video", "noise"},
-                          "cache_policy": {"sink", "streamdiffusionv2"}}.items():  # fmt: skip
+    for field, values in {
+        "mode": {"stream_batch", "sequential"},
+        "decoder": {"wan", "taehv"},
+        "encoder": {"wan", "taehv"},
+        "source": {"video", "noise"},
+        "cache_policy": {"sink", "streamdiffusionv2"},
+        "precision": {(), ("fp8_attention",)},
+    }.items():
         assert {getattr(stream.config, field) for stream in found} == values
+    assert {stream.schedule for stream in found} == {"latency", "throughput"}
     with pytest.raises(PenstockError, match="expected one of"):
         find_stream("1.3b-480x832-5")

@@ -61,6 +61,8 @@ def test_a_file_is_what_was_saved(tmp_path: Path) -> None:
         ({"format": "other"}, "expected a result file"),
         ({"version": 2}, "expected a result file"),
         ({"surprise": 1}, "malformed result file: TypeError"),
+        ({"machine": []}, "malformed result file: AttributeError"),
+        ({"rows": [{"metrics": {}}]}, "malformed result file: KeyError: 'id'"),
         ({"rows": [{"id": "a"}]}, "malformed result file: KeyError: 'metrics'"),
         ({"rows": [{"id": "a", "metrics": {"us": {"value": 1}}}]}, "malformed result file: KeyError: 'low'"),
     ],
@@ -227,3 +229,11 @@ def test_clocks_are_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with machine.ClockMonitor() as monitor:
         pass
     assert monitor.seen == {}
+
+
+def test_a_copy_of_a_checkout_is_told_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_REPOSITORY", tmp_path)
+    monkeypatch.delenv("PENSTOCK_COMMIT", raising=False)
+    assert machine.commit() is None
+    monkeypatch.setenv("PENSTOCK_COMMIT", "0123456789ab")
+    assert machine.commit() == "0123456789ab"

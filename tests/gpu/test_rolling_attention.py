@@ -91,9 +91,9 @@ def check_lengths(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, cas
     q = torch.randn(case.slots * case.queries, case.heads * HEAD_DIM, **options)
     k, v = (torch.randn(case.cache_shape, **options) for _ in "kv")
     for lengths in every_lengths:
-        poisoned = [poison_unused(cache, lengths, case) for cache in (k, v)]
-        out = run(session, q, *poisoned, lengths)
-        assert torch.equal(run(session, q, *poisoned, lengths).view(torch.int16), out.view(torch.int16))
+        write(session, q, *(poison_unused(cache, lengths, case) for cache in (k, v)), lengths)
+        out = run(session, q)
+        assert torch.equal(run(session, q).view(torch.int16), out.view(torch.int16))
         check(rng, out, q, k, v, lengths, case)
 
 
@@ -111,10 +111,19 @@ def open_session(case: Case) -> Session:
     return Engine.create(plan.finish(), [], device="cuda").session()
 
 
-def run(session: Session, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-    for role, tensor in {"q": q, "k_cache": k, "v_cache": v, "out": torch.full_like(q, float("nan"))}.items():
-        session._handle.write(role, tensor.view(torch.uint16).cpu().numpy())
+def write(session: Session, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: list[int]) -> None:
+    for role, tensor in {"q": q, "k_cache": k, "v_cache": v}.items():
+        write_bits(session, role, tensor)
     session.write("ring_length", np.array(lengths, np.int32))
+
+
+def write_bits(session: Session, role: str, tensor: torch.Tensor) -> None:
+    session._handle.write(role, tensor.view(torch.uint16).cpu().numpy())
+
+
+def run(session: Session, q: torch.Tensor) -> torch.Tensor:
+    """Onto NaN."""
+    write_bits(session, "out", torch.full_like(q, float("nan")))
     session.run("run")
     return torch.from_numpy(session.read("out")).view(torch.bfloat16).to(q.device)
 

@@ -14,8 +14,8 @@ import torch
 from penstock.kernels import packed_picture
 from penstock.kernels.nv12_picture import nv12_from_rgb, rgb_from_nv12
 from penstock.kernels.packed_picture import packed_from_rgb, rgb_from_packed
+from tests.embed.echo import BGRA, COLORS, NV12, RGB, RGBA, Echo
 from tests.embed.echo_engine import write_engine
-from tests.embed.test_pixel_formats import BGRA, COLORS, NV12, RGB, RGBA, Echo
 from tests.kernels.check import DEVICE, poison, run_kernel
 
 HEIGHT, WIDTH = 6, 1038  # more than two blocks of columns, and a ragged end

@@ -28,8 +28,10 @@ class CudaDownload : public Download {
     PENSTOCK_CUDA(cuMemcpyDtoHAsync_v2, memory_, address_of(device), bytes_, stream);
     PENSTOCK_CUDA(cuEventRecord, arrived_.get(), stream);
   }
+  // Without the device's lock, which other sessions' calls need meanwhile.
   void finish(void* host) override {
-    const Call call(*device_);
+    refuse_failed_device();
+    const Current current(device_->context);
     PENSTOCK_CUDA(cuEventSynchronize, arrived_.get());
     std::memcpy(host, memory_, bytes_);
   }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from penstock.runtime.errors import PenstockError
 
 if TYPE_CHECKING:
+    from penstock.benchmarks.published import Published
     from penstock.benchmarks.results import Results
     from penstock.benchmarks.variants import Target
 
@@ -52,15 +53,25 @@ def run(options: argparse.Namespace) -> None:
         from penstock.benchmarks.published import Published
 
         beside = Published.load(options.beside)
+    from penstock.benchmarks.results import REST
+
     results = measure(options)
-    if options.json and str(options.json) == "-":
+    write(results, beside, options.json)
+    if REST in results.skipped:
+        raise KeyboardInterrupt("what was measured until then is above")
+    if not results.rows:
+        raise PenstockError("bench: nothing was measured; what was skipped has its reason")
+
+
+def write(results: Results, beside: Published | None, path: Path | None) -> None:
+    if str(path) == "-":
         print(results.to_text(), end="")
         return
     from penstock.benchmarks.tables import results_text
 
     print(results_text(results, beside))
-    if options.json:
-        results.save(options.json)
+    if path:
+        results.save(path)
 
 
 def measure(options: argparse.Namespace) -> Results:
