@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
-from penstock.kernels.causal_conv3d import HopperTile, hopper_tile
+from penstock.kernels.causal_conv3d_sm90 import HopperTile, hopper_tile
 
 from .cost import Call, Peaks, op_cost
 from .results import Results, metrics_of

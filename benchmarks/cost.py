@@ -288,7 +288,8 @@ def causal_conv3d(call: Call) -> Cost:
     nbytes = call.ring_bytes("x", call.number("frames") + halo) + call.ring_bytes("y", written)
     nbytes += call.ring_bytes("residual", written) + call.ring_bytes("raw", written) + call.nbytes("weight")
     norm = 20.0 * written * prod(call.shapes["y"][1:]) if "gamma" in call.shapes else 0.0
-    return Cost(flops + norm, nbytes, flops)
+    # Products of 8-bit floats count half, as in attention.
+    return Cost(flops + norm, nbytes, flops / 2 if "sum_scale" in call.shapes else flops)
 
 
 @_cost

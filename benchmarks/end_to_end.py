@@ -1,9 +1,9 @@
 """The whole stream, frames in to frames out, with random weights of real shapes.
 
 Streams are named MODEL-HEIGHTxWIDTH-STEPS, then what is not the default: the mode (``sequential``, ``per_step``), the
-autoencoders (``taehv``: the decoder, or ``taehv_both``), the cache (``published``), the precision (``fp8_attention``),
-the schedule (``throughput``, where frames out are those of two chunks before); or ``t2v``, text-to-video. A row's
-metrics:
+autoencoders (``taehv``: the decoder, or ``taehv_both``), the cache (``published``), the precision (``fp8_attention``,
+``fp8_vae``), the schedule (``throughput``, where frames out are those of two chunks before); or ``t2v``, text-to-video.
+A row's metrics:
 
     fps                  finished frames a second in steady state, host to host
     encode_ms, ...       of each phase, as the device timed it
@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from penstock.runtime.config import Config
+from penstock.runtime.config import PRECISIONS, Config
 from penstock.runtime.engine import Engine, Session
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import preset
@@ -58,14 +58,14 @@ _MODES = {"": {}, "-sequential": {"mode": "sequential"}, "-per_step": {"mode": "
 _CODERS = {"": {}, "-taehv": {"decoder": "taehv"},
            "-taehv_both": {"encoder": "taehv", "decoder": "taehv", "latent_norm": "normalized"}}  # fmt: skip
 _CACHES = {"": {}, "-published": {"cache_policy": "streamdiffusionv2"}}
-_PRECISIONS = {"": {}, "-fp8_attention": {"precision": "fp8_attention"}}
+_PRECISIONS = {"": {}} | {f"-{name}": {"precision": name} for name in PRECISIONS}
 _SCHEDULES = {"": "latency", "-throughput": "throughput"}
 
 # The most important first: the time may not be enough for all.
 STANDARD = {
     "cuda": ("1.3b-480x832-2", "1.3b-480x832-2-taehv", "1.3b-512x512-2", "1.3b-480x832-4", "14b-480x832-2",
-             "1.3b-480x832-2-throughput", "1.3b-480x832-2-fp8_attention", "1.3b-480x832-1", "1.3b-512x512-4",
-             "1.3b-480x832-2-sequential", "1.3b-480x832-2-taehv_both", "1.3b-512x512-1",
+             "1.3b-480x832-2-throughput", "1.3b-480x832-2-fp8_attention", "1.3b-480x832-2-fp8_vae", "1.3b-480x832-1",
+             "1.3b-512x512-4", "1.3b-480x832-2-sequential", "1.3b-480x832-2-taehv_both", "1.3b-512x512-1",
              "1.3b-480x832-2-published", "14b-480x832-4", "1.3b-720x1280-2", "1.3b-480x832-4-t2v"),
     "cpu": ("tiny-64x96-2", "tiny-64x96-2-taehv", "tiny-64x96-2-sequential", "tiny-64x96-4-t2v"),
 }  # fmt: skip
@@ -95,6 +95,8 @@ def _streams() -> dict[str, Stream]:
                 _MODES.items(), _CODERS.items(), _CACHES.items(), _PRECISIONS.items(), _SCHEDULES.items()
             ):
                 full = base + "".join(part for part, _ in parts) + end
+                if "-taehv_both" in full and "-fp8_vae" in full:
+                    continue  # no Wan VAE there
                 fields: dict[str, Any] = {key: value for _, settings in parts for key, value in settings.items()}
                 found[full] = Stream(full, name, Config(height, width, steps=steps, **fields), schedule)
             config = Config.text_to_video(height=height, width=width, steps=steps)
@@ -108,7 +110,9 @@ STREAMS = _streams()
 def find_stream(name: str) -> Stream:
     """The stream of that name; PenstockError that says how names are made where there is none."""
     if name not in STREAMS:
-        suffixes = "[-sequential|-per_step][-taehv|-taehv_both][-published][-fp8_attention][-throughput], or -t2v"
+        suffixes = (
+            "[-sequential|-per_step][-taehv|-taehv_both][-published][-fp8_attention|-fp8_vae][-throughput], or -t2v"
+        )
         known = ", ".join(dict.fromkeys(stream.rsplit("-", 1)[0] for stream in STREAMS if stream.count("-") == 2))
         raise PenstockError(f"shape: expected one of {known}, then -STEPS (1 to 4){suffixes}; got {name!r:.80}")
     return STREAMS[name]

@@ -1,4 +1,4 @@
-"""What ``precision`` fp8_attention costs in accuracy, on the CPU backend, which rounds as a device does.
+"""What the names of ``precision`` cost in accuracy, on the CPU backend, which rounds as a device does.
 
     python -m penstock.benchmarks.precision            the tables of docs/quality.md; two minutes of one core
 
@@ -18,6 +18,7 @@ from penstock.evaluation.quality import Clip, run_clip
 from penstock.evaluation.styles import STYLES
 from penstock.kernels import reference, reference_cache
 from penstock.models import load
+from penstock.runtime.config import PRECISIONS
 
 from .cost import Call
 from .op_benchmark import Arrays
@@ -101,17 +102,20 @@ def attention_rows() -> Iterator[str]:
 
 def stream_rows() -> Iterator[str]:
     model, clips = load("tiny"), [Clip.procedural(index, CLIP_FRAMES, SIZE) for index in range(CLIPS)]
-    yield "| stream | mean PSNR dB | lowest of a frame |"
-    yield "|---|--:|--:|"
+    heads = [f"{name}: {what}" for name in PRECISIONS for what in ("mean PSNR dB", "lowest of a frame")]
+    yield "| " + " | ".join(["stream", *heads]) + " |"
+    yield "|---" + "|--:" * len(heads) + "|"
     for fields in STREAMS:
-        values = []
+        values: dict[str, list[float]] = {name: [] for name in PRECISIONS}
         for style in STYLES[::3]:
             for clip in clips:
-                exact, rounded = (run_clip(model, style, clip.frames, {**fields, "device": "cpu", "precision": name})
-                                  for name in ("", "fp8_attention"))  # fmt: skip
-                values += [psnr(unit(one), unit(other)) for one, other in zip(rounded, exact, strict=True)]
+                exact, *others = (run_clip(model, style, clip.frames, {**fields, "device": "cpu", "precision": name})
+                                  for name in ("", *PRECISIONS))  # fmt: skip
+                for name, frames in zip(PRECISIONS, others, strict=True):
+                    values[name] += [psnr(unit(one), unit(other)) for one, other in zip(frames, exact, strict=True)]
         name = ", ".join(f"{key} {value}" for key, value in fields.items())
-        yield f"| tiny, {SIZE[0]}x{SIZE[1]}, {name} | {np.mean(values):.1f} | {np.min(values):.1f} |"
+        cells = " | ".join(f"{np.mean(found):.1f} | {np.min(found):.1f}" for found in values.values())
+        yield f"| tiny, {SIZE[0]}x{SIZE[1]}, {name} | {cells} |"
 
 
 def main() -> None:

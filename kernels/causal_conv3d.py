@@ -36,7 +36,6 @@ import triton.language as tl
 
 from .float8 import FP8_ARCHITECTURES, as_codes
 from .frame_ring import first_frame, ring_arguments, ring_index
-from .nvcc import CudaVariant
 from .variant import Variant
 
 
@@ -265,17 +264,23 @@ def causal_conv3d(
 
 _DATA = ("x", "weight", "bias", "residual", "gamma", "y", "raw")
 _COUNTERS = ("x_frame", "residual_frame", "y_frame", "raw_frame")
-_SCALES = ("sum_scale", "y_scale")
+SCALES = ("sum_scale", "y_scale")
+
+
+def parameter_types(x_codes: bool = False, y_codes: bool = False) -> dict[str, str]:
+    """Triton's spelling of the type of each run-time parameter, in order."""
+    types = dict.fromkeys(causal_conv3d_kernel.arg_names, "i32") | dict.fromkeys(_DATA, "*bf16")
+    types |= dict.fromkeys(_COUNTERS, "*i64") | dict.fromkeys(SCALES, "*fp32")
+    if x_codes:
+        types |= {"x": "*fp8e4nv", "weight": "*fp8e4nv"}
+    if y_codes:
+        types["y"] = "*fp8e4nv"
+    return {name: kind for name, kind in types.items() if not name.isupper()}
 
 
 def _variant(inputs: int, outputs: int, x_codes: bool = False, y_codes: bool = False) -> Variant:
     constants, warps, stages = tile(Form(inputs, outputs, x_codes, y_codes))
-    pointers = dict.fromkeys(_DATA, "*bf16") | dict.fromkeys(_COUNTERS, "*i64") | dict.fromkeys(_SCALES, "*fp32")
-    if x_codes:
-        pointers |= {"x": "*fp8e4nv", "weight": "*fp8e4nv"}
-    if y_codes:
-        pointers["y"] = "*fp8e4nv"
-    types = {name: pointers.get(name, "i32") for name in causal_conv3d_kernel.arg_names if name not in constants}
+    types = parameter_types(x_codes, y_codes)
     # Rows of 3 or of few channels begin anywhere, those of all others at multiples of 16 bytes.
     divisible = _DATA if constants["GATHER"] else (*_DATA, "inputs")
     if constants["BLOCK_N"] > 16 and not constants["GATHER"]:
@@ -283,53 +288,6 @@ def _variant(inputs: int, outputs: int, x_codes: bool = False, y_codes: bool = F
     architectures = FP8_ARCHITECTURES if x_codes or y_codes else ()
     needs = ("QGMMA",) if x_codes else ("HGMMA",)
     return Variant(causal_conv3d_kernel, types, constants, divisible, warps, stages, needs, architectures=architectures)
-
-
-class HopperTile(NamedTuple):
-    """A tile of causal_conv3d_sm90: output channels, taps that share their pixels, and a box of pixels."""
-
-    columns: int
-    taps: int
-    box: tuple[int, int]
-
-    def boxes(self, picture: tuple[int, int]) -> int:
-        """How many boxes cover a picture."""
-        return triton.cdiv(picture[0], self.box[0]) * triton.cdiv(picture[1], self.box[1])
-
-
-def hopper_tile(inputs: int, outputs: int, kernel_height: int, stride: int,
-                picture: tuple[int, int]) -> HopperTile | None:  # fmt: skip
-    """The rules of csrc/ops/causal_conv3d/tile.h, with their reasons; None for a layer that Triton does.
-
-    picture: height and width in positions, which are pixels of y, of a doubled picture before doubling.
-    """
-    columns = next((n for n in (192, 96, 64) if outputs % n == 0), 0)
-    if inputs % 32 or not columns:
-        return None
-    pixels = 192 * 192 // columns
-    taps = kernel_height if stride == 1 and kernel_height in (2, 3) else 1
-    forms = [HopperTile(columns, taps, (pixels // width, width)) for width in (8, 16)]
-    return min(forms, key=lambda form: form.boxes(picture))
-
-
-def _hopper_variant(columns: int, taps: int) -> CudaVariant:
-    """A form of csrc/ops/causal_conv3d/causal_conv3d_sm90.cu, whose file says how much shared memory it takes."""
-    types = {name: kind for name, kind in _variant(96, 96).types.items()
-             if not name.startswith("has_") and name not in _SCALES}  # fmt: skip
-    pixel_rows = 192 * 192 // columns + 16 * (taps - 1)
-    stage = 64 * (pixel_rows + taps * columns)
-    stages = (224 << 10) // stage
-    return CudaVariant(
-        "causal_conv3d_sm90",
-        "ops/causal_conv3d/causal_conv3d_sm90.cu",
-        {**types, "x": "tensormap", "weight": "tensormap", "frames": "i32", "box_width": "i32"},
-        {"COLUMNS": columns, "TAPS": taps},
-        shared=stages * (stage + 16) + 1024,
-        divisible=("bias", "residual", "gamma", "y", "raw"),
-        warps=16,
-        needs=("HGMMA", "UTMALDG", "USETMAXREG"),
-        architectures=("90a",),
-    )
 
 
 # Input channels of a class stand for all of it; outputs 16 also for the 3 of a picture.
@@ -343,5 +301,4 @@ VARIANTS = [
     ),
     *(_variant(i, o, x_codes=True) for i, o in ((32, 16), (32, 32), (64, 32), (64, 64), (64, 192), (96, 16), (96, 96))),
     *(_variant(i, o, True, True) for i, o in ((32, 32), (32, 64), (64, 32), (64, 64), (64, 192), (96, 96), (96, 192))),
-    *(_hopper_variant(columns, taps) for columns in (64, 96, 192) for taps in (1, 2, 3)),
 ]

@@ -140,7 +140,7 @@ def test_streams_cover_models_modes_and_decoders() -> None:
         "encoder": {"wan", "taehv"},
         "source": {"video", "noise"},
         "cache_policy": {"sink", "streamdiffusionv2"},
-        "precision": {(), ("fp8_attention",)},
+        "precision": {(), ("fp8_attention",), ("fp8_vae",)},
     }.items():
         assert {getattr(stream.config, field) for stream in found} == values
     assert {stream.schedule for stream in found} == {"latency", "throughput"}

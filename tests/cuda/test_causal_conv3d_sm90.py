@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from penstock.kernels import reference_vae
-from penstock.kernels.causal_conv3d import ACTIVATIONS, hopper_tile
+from penstock.kernels.causal_conv3d import ACTIVATIONS
+from penstock.kernels.causal_conv3d_sm90 import hopper_tile
 from tests.helpers import Arrays, assert_accurate, normal
 from tests.ops.test_causal_conv3d import LAYERS as EVERY_LAYER
 from tests.ops.test_causal_conv3d import Layer, counter_of, normal_weight, ring_of

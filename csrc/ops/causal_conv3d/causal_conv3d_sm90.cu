@@ -384,7 +384,7 @@ extern "C" __global__ __launch_bounds__(penstock::conv::kThreads, 1) void causal
   using namespace penstock::conv;
   using F = Form<PENSTOCK_COLUMNS, PENSTOCK_TAPS>;
   static_assert(PENSTOCK_WARPS * 32 == kThreads && PENSTOCK_SHARED >= sizeof(F::Shared) + 1023,
-                "kernels/causal_conv3d.py says otherwise");
+                "kernels/causal_conv3d_sm90.py says otherwise");
   const Layer layer{frames,        height,       width,  inputs,   outputs,     kernel_time,
                     kernel_height, kernel_width, stride, upsample, time_stride, interleave};
   const Ring x_ring(x_frame, x_frames, x_is_ring), residual_ring(residual_frame, residual_frames, residual_is_ring);
