@@ -37,7 +37,8 @@ cd "$root"
 # Left out: the library as it is shipped, kernels that are emulated without the library, an operator new of a host's own,
 # and a stream whose memory is measured, which the sanitizer does not give back (2,000 chunks, an hour).
 "$python" -m pytest -q -p no:cacheprovider --ignore tests/embed/test_wheel.py \
-  --ignore tests/stream/test_long_stream.py --ignore tests/cuda/test_rolling_attention_sm90.py --ignore tests/cuda/test_causal_conv3d_sm90.py \
+  --ignore tests/cuda/test_rolling_attention_sm90.py --ignore tests/cuda/test_causal_conv3d_sm90.py \
+  --ignore tests/stream/test_long_stream.py \
   --deselect tests/embed/test_abi.py::test_library_depends_on_nothing_but_the_c_and_cpp_runtime \
   --deselect tests/embed/test_live_host.py::test_every_allocation_may_fail "$@"
 echo "sanitize: address and undefined behaviour: clean"

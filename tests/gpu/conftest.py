@@ -25,5 +25,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 # What PENSTOCK_OPS_DEVICE=cpu runs on the CPU backend.
-ON_CPU = {"test_ops.py", "test_rolling_attention_fp8.py"}
+ON_CPU = {"test_ops.py", "test_rolling_attention_fp8.py", "test_coder.py"}
 GPU_TESTS: pytest.StashKey[int] = pytest.StashKey()

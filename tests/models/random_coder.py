@@ -47,8 +47,8 @@ class RandomCoder:
     def raw(self, key: str) -> np.ndarray:
         return self.weights[key.removeprefix(f"{self.model}.")].numpy().reshape(-1).view(np.uint8)
 
-    def session(self, plan: Plan, threads: int = 2) -> Session:
-        return Engine.create(plan, packed_weights(plan, self), device="cpu", threads=threads).session()
+    def session(self, plan: Plan, threads: int = 2, device: str = "cpu") -> Session:
+        return Engine.create(plan, packed_weights(plan, self), device=device, threads=threads).session()
 
 
 def encode_stream(session: Session, frames: np.ndarray) -> np.ndarray:

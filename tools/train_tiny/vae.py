@@ -138,7 +138,7 @@ class WanVae(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures of latents that are normalised by the spec's mean and std."""
         t = latents.shape[1]
-        mean, std = (torch.tensor(values, device=latents.device).view(-1, 1, 1)
+        mean, std = (latents.new_tensor(values).view(-1, 1, 1)
                      for values in (self.spec.mean, self.spec.std))  # fmt: skip
         x = self._conv("conv2", _pictures(latents * std + mean), t)
         x = self._conv("decoder.conv1", x, t)
