@@ -23,7 +23,7 @@ from .text import TEXT_LEN, encoder_weights, text_encoder, write_tokenizer
 from .train_dit import SPEC, WanDit
 from .train_vae import SPEC as VAE_SPEC
 
-SETTINGS = {"steps": 1, "noise_scale": 0.3, "timesteps": [200, 150, 100, 50]}
+SETTINGS = {"steps": 1, "noise_scale": 0.33, "timesteps": [200, 150, 100, 50]}
 
 
 def export(folder: Path, model: Path) -> None:
