@@ -54,7 +54,7 @@ def test_all_stages(tmp_path: Path) -> None:
     assert dit_loss(tmp_path) < 0.8 * before
     export(tmp_path, tmp_path / "model")
     model = penstock.load(tmp_path / "model")
-    assert model.settings["noise_scale"] == 0.3
+    assert model.settings["noise_scale"] == 0.33
     with model.session(STYLES[0].prompt, height=48, width=64) as session:
         clip = [ProceduralClip(48, 64, 1).frame(i) for i in range(9)]
         frames = np.concatenate([session.push(clip), session.flush()])
