@@ -29,8 +29,6 @@ weight. The compiled forms want channels in multiples of 16, but for up to 16 ou
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import triton
 import triton.language as tl
 
@@ -187,23 +185,15 @@ def causal_conv3d_kernel(
                activation, Y_CODES)  # fmt: skip
 
 
-class Form(NamedTuple):
-    """Which compiled form does a layer: input and output channels, and whether x and y are codes."""
+def tile(
+    inputs: int, outputs: int, x_codes: bool = False, y_codes: bool = False
+) -> tuple[dict[str, int | bool], int, int]:
+    """(constants, warps, stages) for numbers of input and output channels; the launcher's rule.
 
-    inputs: int
-    outputs: int
-    x_codes: bool = False
-    y_codes: bool = False
-
-
-def tile(form: Form) -> tuple[dict[str, int | bool], int, int]:
-    """(constants, warps, stages) for a layer; the launcher's rule.
-
-    BLOCK_K divides the inputs. Many pixels per program read the weights less often, and few registers are then left for
+    BLOCK_K divides ``inputs``. Many pixels per program read the weights less often, and few registers are then left for
     columns: 256 pixels go with up to 96 columns, 128 with up to 192.
     """
-    inputs, outputs = form.inputs, form.outputs
-    codes = {"X_CODES": form.x_codes, "Y_CODES": form.y_codes}
+    codes = {"X_CODES": x_codes, "Y_CODES": y_codes}
     if inputs % 16:
         constants = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "UNROLL": 1, "HALF": True, "GATHER": True}
         return constants | codes, 8, 3
@@ -214,7 +204,7 @@ def tile(form: Form) -> tuple[dict[str, int | bool], int, int]:
         columns, half = next((n for n in (16, 32, 64) if outputs <= n), 128), False
     unroll = 3 if inputs % 96 == 0 and depth == 32 else 1
     pixels = 256 if columns <= 64 else 128
-    if form.x_codes:
+    if x_codes:
         pixels //= 2  # parts of a sum take as many registers as the sum
     constants = {
         "BLOCK_M": pixels,
@@ -238,7 +228,7 @@ def causal_conv3d(
     """Writes y and raw: torch tensors in the contract's roles and layouts, and its attributes."""
     _, height, width, inputs = x.shape
     outputs = y.shape[3]
-    constants, warps, stages = tile(Form(inputs, outputs, sum_scale is not None, y_scale is not None))
+    constants, warps, stages = tile(inputs, outputs, sum_scale is not None, y_scale is not None)
     columns = constants["BLOCK_N"] * 3 // 2 if constants["HALF"] else constants["BLOCK_N"]
     if gamma is not None and outputs > columns:
         raise ValueError(f"a norm over {outputs} channels, but a program has {columns}")
@@ -279,7 +269,7 @@ def parameter_types(x_codes: bool = False, y_codes: bool = False) -> dict[str, s
 
 
 def _variant(inputs: int, outputs: int, x_codes: bool = False, y_codes: bool = False) -> Variant:
-    constants, warps, stages = tile(Form(inputs, outputs, x_codes, y_codes))
+    constants, warps, stages = tile(inputs, outputs, x_codes, y_codes)
     types = parameter_types(x_codes, y_codes)
     # Rows of 3 or of few channels begin anywhere, those of all others at multiples of 16 bytes.
     divisible = _DATA if constants["GATHER"] else (*_DATA, "inputs")

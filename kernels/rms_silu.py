@@ -52,10 +52,9 @@ def rms_silu(x, gamma, y, frames: int, activation: str, x_frame=None, y_frame=No
     constants = tile(channels)
     x_frame, *x_ring = ring_arguments(x, x_frame)
     y_frame, *y_ring = ring_arguments(y, y_frame)
-    is_coded, y_scale = y_scale is not None, gamma if y_scale is None else y_scale
     rms_silu_kernel[(triton.cdiv(pixels, constants["BLOCK_P"]), frames)](
-        x, x_frame, gamma, as_codes(y) if is_coded else y, y_frame, y_scale, *x_ring, *y_ring, pixels, channels,
-        int(activation == "silu"), **constants, Y_CODES=is_coded,
+        x, x_frame, gamma, as_codes(y, y_scale), y_frame, gamma if y_scale is None else y_scale, *x_ring, *y_ring,
+        pixels, channels, int(activation == "silu"), **constants, Y_CODES=y_scale is not None,
     )  # fmt: skip
 
 

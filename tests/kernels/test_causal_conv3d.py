@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from penstock.kernels import reference_vae
-from penstock.kernels.causal_conv3d import Form, causal_conv3d, tile
+from penstock.kernels.causal_conv3d import causal_conv3d, tile
 from tests.helpers import Arrays, normal
 from tests.kernels.check import DEVICE, Tensors, check_kernel, every_dtype
 from tests.ops.test_causal_conv3d import LAYERS, NORMS, Layer, counter_of, norm_inputs, normal_weight, ring_of
@@ -114,5 +114,5 @@ def test_norm_needs_all_channels_in_a_program() -> None:
 
 @pytest.mark.parametrize("inputs", range(16, 1025, 16))
 def test_steps_end_with_a_tap(inputs: int) -> None:
-    constants, _, _ = tile(Form(inputs, 96))
+    constants, _, _ = tile(inputs, 96)
     assert inputs % (constants["BLOCK_K"] * constants["UNROLL"]) == 0

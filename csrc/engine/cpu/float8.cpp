@@ -32,9 +32,10 @@ void encode_row_e4m3(const float* row, int64_t count, float scale, uint8_t* code
     const uint32_t magnitude = bits & 0x7fffffffu;
     const float value = std::fabs(rounded);
     // Below the smallest normal number codes count steps of 2^-9; above, a code is a float's bits less its bias.
-    const uint32_t subnormal = static_cast<uint32_t>(value < 0.015625f ? value * 512.0f : 0.0f);
+    const bool is_subnormal = value < kSmallestNormalE4m3;
+    const uint32_t subnormal = static_cast<uint32_t>(is_subnormal ? value * 512.0f : 0.0f);
     const uint32_t normal = (magnitude >> 20) - (120u << kMantissaBits);
-    const uint32_t code = value < 0.015625f ? subnormal : value <= kLargestE4m3 ? normal : 0x7fu;
+    const uint32_t code = is_subnormal ? subnormal : value <= kLargestE4m3 ? normal : 0x7fu;
     codes[i] = static_cast<uint8_t>(code | (bits >> 24 & 0x80u));
   }
 }

@@ -11,10 +11,10 @@
 namespace penstock {
 
 constexpr float kLargestE4m3 = 448.0f;
+constexpr float kSmallestNormalE4m3 = 0.015625f;
 
 // The nearest float that e4m3 has, ties to even; beyond 448 it is 448. NaN stays.
 PENSTOCK_INLINE float round_e4m3(float x) {
-  constexpr float kSmallestNormal = 0.015625f;
   constexpr float kToSubnormal = 24576.0f;  // 1.5 * 2^14: adding it rounds to multiples of 2^-9
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -27,7 +27,7 @@ PENSTOCK_INLINE float round_e4m3(float x) {
   std::memcpy(&normal, &bits, sizeof normal);
   normal = normal > kLargestE4m3 ? kLargestE4m3 : normal;
   const float subnormal = (magnitude + kToSubnormal) - kToSubnormal;
-  const float rounded = magnitude < kSmallestNormal ? subnormal : magnitude == magnitude ? normal : magnitude;
+  const float rounded = magnitude < kSmallestNormalE4m3 ? subnormal : magnitude == magnitude ? normal : magnitude;
   std::memcpy(&bits, &rounded, sizeof bits);
   bits |= sign;
   float result;
