@@ -11,7 +11,7 @@ A row's metrics:
     jitter_ms            p99 - p50
     load_s               plan, weights (random ones, made here), engine, session and prompt
     first_frames_s       from the fifth frame to the first frame out, right after that
-    cold_start_s         the two together
+    cold_start_s         if asked for: from the start of a process to its first frame out, see cold_start.py
     memory_bytes         of the device, or resident on the CPU, that the stream takes: all of it lives until the end
 
 ``floor_ms`` has the floor of each phase.
@@ -37,9 +37,11 @@ from penstock.runtime.errors import PenstockError
 from penstock.runtime.model import preset
 from penstock.runtime.models.video_stream import stream_plan
 from penstock.runtime.plan import Plan
+from penstock.runtime.prompt import Prompt
 from penstock.runtime.vae_spec import FRAMES_PER_LATENT
 from penstock.video.synthetic import generate_clip
 
+from .cold_start import measure_cold_start
 from .cost import COMPUTE_BYTES, Peaks, phase_costs
 from .libraries import torch, why_missing
 from .peaks import MeasuredPeaks
@@ -120,10 +122,14 @@ def find_stream(name: str) -> Stream:
 
 def measure_streams(
     target: Target, names: Sequence[str], passes: int, seconds: float | None, notes: Sequence[str],
-    tell: Callable[[str], None] = lambda line: None,
+    tell: Callable[[str], None] = lambda line: None, cold_starts: Sequence[str] = (),
 ) -> Results:  # fmt: skip
-    """Every stream, in order; after ``seconds`` of a pass no new one is begun, and those left are named."""
+    """Every stream, in order, those of ``cold_starts`` with theirs; after ``seconds`` of a pass no new one is begun,
+    and those left are named."""
     streams = [find_stream(name) for name in names or STANDARD[target.device]]
+    for name in cold_starts:
+        if find_stream(name) not in streams:
+            raise PenstockError(f"--cold-start: expected streams that are measured, got {name}")
 
     def one_pass(peaks: MeasuredPeaks) -> tuple[list[dict[str, Any]], dict[str, str]]:
         begin, rows, skipped = time.perf_counter(), [], Skipped()
@@ -134,7 +140,11 @@ def measure_streams(
                     continue
                 tell(stream.name)
                 try:
-                    rows.append(measure_stream(stream, target, peaks.for_floors))
+                    row = measure_stream(stream, target, peaks.for_floors)
+                    rows.append(row)
+                    if stream.name in cold_starts:
+                        gc.collect()
+                        row["metrics"]["cold_start_s"] = _once(cold_start(stream, target)).to_json()
                 except PenstockError as error:  # too large for this device, say
                     skipped.add(stream.name, str(error).splitlines()[0])
                 gc.collect()
@@ -145,16 +155,15 @@ def measure_streams(
 
 def measure_stream(stream: Stream, target: Target, peaks: Peaks) -> dict[str, Any]:
     """One row, in one pass."""
-    config, model = stream.config, preset(stream.model)
+    config = stream.config
     used_before = _memory_used(target)
     start = time.perf_counter()
-    plan = stream_plan(model, config)
+    plan = stream_plan(preset(stream.model), config)
     if target.is_cuda:
         os.environ.setdefault("PENSTOCK_IMPL", "gemm=measured")  # as an engine directory would have it
     engine = Engine.create(plan, random_weights(plan), target.device, target.threads, schedule=stream.schedule)
     session = engine.session()
-    rng = np.random.default_rng(0)
-    session.set_prompt(rng.standard_normal((PROMPT_ROWS, model.dit.text_dim), dtype=np.float32))
+    session.set_prompt(_prompt(stream))
     loaded = time.perf_counter()
     feed = _feed(stream, session)
     first, finished = next(feed)
@@ -173,8 +182,7 @@ def measure_stream(stream: Stream, target: Target, peaks: Peaks) -> dict[str, An
     metrics = {
         **_chunk_metrics(chunks, FRAMES_PER_LATENT * config.chunk_latents),
         **{f"{phase}_ms": Measure.of(times) for phase, times in phases.items()},
-        "load_s": _once(loaded - start), "first_frames_s": _once(first), "cold_start_s": _once(loaded - start + first),
-        "memory_bytes": _once(memory),
+        "load_s": _once(loaded - start), "first_frames_s": _once(first), "memory_bytes": _once(memory),
     }  # fmt: skip
     return {
         "id": stream.name, "kind": "stream", "model": stream.model, "size": f"{config.height}x{config.width}",
@@ -185,6 +193,18 @@ def measure_stream(stream: Stream, target: Target, peaks: Peaks) -> dict[str, An
         "floor_ms": phase_floors(plan, stream.phases, target.device, peaks),
         "metrics": {name: measure.to_json() for name, measure in metrics.items()},
     }  # fmt: skip
+
+
+def cold_start(stream: Stream, target: Target) -> float:
+    """Seconds from an engine directory of the stream to its first frame out; see cold_start.py."""
+    plan = stream_plan(preset(stream.model), stream.config)
+    prompt = Prompt(_prompt(stream), "random", "none", PROMPT_ROWS)
+    return measure_cold_start(plan, random_weights(plan), prompt, target.device, target.threads, stream.schedule)
+
+
+def _prompt(stream: Stream) -> np.ndarray:
+    rows = PROMPT_ROWS, preset(stream.model).dit.text_dim
+    return np.random.default_rng(0).standard_normal(rows, dtype=np.float32)
 
 
 def phase_floors(plan: Plan, phases: Sequence[str], device: str, peaks: Peaks) -> dict[str, float]:

@@ -12,8 +12,8 @@ from .results import Results, Row, metrics_of
 from .timing import Measure
 
 OP_HEADERS = ("op", "call", "implementation", "µs", "±", "rate", "% of floor", "× best library")
-STREAM_HEADERS = ("stream", "FPS", "±", "encode + denoise + decode", "% of floor", "p50 / p99", "first frame", "load",
-                  "memory")  # fmt: skip
+STREAM_HEADERS = ("stream", "FPS", "±", "encode + denoise + decode", "% of floor", "p50 / p99", "first frame",
+                  "cold start", "memory")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,11 @@ def _stream_row(row: Row) -> tuple[str, ...]:
     metrics = metrics_of(row)
     phases = [f"{metrics[f'{phase}_ms'].value:.4g}" for phase in row["floor_ms"]]
     floor, chunk = sum(row["floor_ms"].values()), metrics["chunk_p50_ms"].value
+    cold_start = f"{metrics['cold_start_s'].value:.3g} s" if "cold_start_s" in metrics else ""
     return (
         row["id"], f"{metrics['fps'].value:.4g}", f"{metrics['fps'].noise:.1%}", f"{' + '.join(phases)} ms",
         f"{100 * floor / chunk:.0f}", f"{chunk:.4g} / {metrics['chunk_p99_ms'].value:.4g} ms",
-        f"{metrics['first_frames_s'].value:.3g} s", f"{metrics['load_s'].value:.3g} s",
+        f"{metrics['first_frames_s'].value:.3g} s", cold_start,
         f"{metrics['memory_bytes'].value / 2**30:.2f} GiB",
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from .engine import Engine
 from .errors import PenstockError, os_errors_as_penstock
 from .model import ModelDir, load_model
 from .models.video_stream import stream_plan
-from .pack import packed_weights
+from .pack import PackedWeight, packed_weights
 from .plan import Plan
 from .prompt import PROMPT_FILE, Prompt, write_prompt
 from .safetensors_io import Progress, TensorInfo, write_safetensors
@@ -53,9 +54,17 @@ def build(
             raise PenstockError(f"{target}: exists and is not an engine directory")
         target.mkdir(parents=True, exist_ok=True)
     with model.open_weights() as weights:
-        packed = {weight.name: weight for weight in packed_weights(plan, weights)}
-        infos = [TensorInfo.of(weight.name, weight.dtype.upper(), weight.shape) for weight in packed.values()]
-        write_safetensors(target / WEIGHTS_FILE, infos, lambda info: packed[info.name].parts, progress=progress)
+        return write_engine_directory(target, plan, packed_weights(plan, weights), progress, prompt)
+
+
+def write_engine_directory(
+    target: Path, plan: Plan, weights: Iterable[PackedWeight], progress: Progress | None = None,
+    prompt: Prompt | None = None,
+) -> BuildReport:  # fmt: skip
+    """The files of an engine directory, which exists, from a plan and its weights; see :func:`build`."""
+    packed = {weight.name: weight for weight in weights}
+    infos = [TensorInfo.of(weight.name, weight.dtype.upper(), weight.shape) for weight in packed.values()]
+    write_safetensors(target / WEIGHTS_FILE, infos, lambda info: packed[info.name].parts, progress=progress)
     with os_errors_as_penstock(target, "write the plan"):
         (target / PROMPT_FILE).unlink(missing_ok=True)  # of what was built here before
         (target / PLAN_FILE).write_text(plan.to_json(), encoding="utf-8")

@@ -37,7 +37,7 @@ def op_row(implementation: str, us: float, noise: float = 0.005, op: str = "gemm
 
 def stream_row(name: str, fps: float) -> dict[str, Any]:
     values = {"fps": fps, "encode_ms": 15.0, "denoise_ms": 25.0, "decode_ms": 30.0, "chunk_p50_ms": 70.0,
-              "chunk_p99_ms": 72.0, "first_frames_s": 0.1, "load_s": 4.0, "memory_bytes": 2**33}  # fmt: skip
+              "chunk_p99_ms": 72.0, "first_frames_s": 0.1, "cold_start_s": 4.0, "memory_bytes": 2**33}  # fmt: skip
     metrics = {key: Measure(value, value * 0.99, value * 1.01, 30).to_json() for key, value in values.items()}
     floors = {"encode": 10.0, "denoise": 19.0, "decode": 17.0}
     return {"id": name, "kind": "stream", "floor_ms": floors, "metrics": metrics}
@@ -167,10 +167,10 @@ def test_the_page(tmp_path: Path) -> None:
     page = tmp_path / "docs" / "performance.md"
     page.parent.mkdir()
     marks = ("ops_cuda", "streams beside other", "noise ops_cuda ops_again", "layers wan-480x832 ops_cuda")
-    page.write_text("# Prose\n" + "".join(f"<!-- generated: {mark} -->\nold\n<!-- end -->\nprose\n" for mark in marks))
+    page.write_text("# Prose\n" + "".join(f"<!-- generated: {mark} -->\nwas\n<!-- end -->\nprose\n" for mark in marks))
     written = write_report(tmp_path, page)
     text = page.read_text()
-    assert text.startswith("# Prose\n") and "old" not in text and text.count("\nprose\n") == 4
+    assert text.startswith("# Prose\n") and "\nwas\n" not in text and text.count("\nprose\n") == 4
     assert "| gemm | 1.3b-480x832-2 3120x1536 | library | 125 | 0.5% | 640 TFLOP/s | 80 | 1.20 |" in text
     assert "| 3.00 (18) |" in text and "0 of 2 metrics changed beyond the noise" in text
     assert "flash3: flash-attn-3 is not installed" in text and "a note" in text

@@ -49,7 +49,7 @@ step build 240 "$PYTHON" -m pip install -q --no-build-isolation --no-deps -e . |
 step doctor 20 "$PYTHON" -m penstock doctor
 check ops 100 tests/gpu/test_device.py tests/gpu/test_ops.py
 check streams 100 tests/gpu/test_stream.py tests/gpu/test_interop.py tests/gpu/test_cpp_host.py
-measure "streams, measured" 120 e2e --json $RESULTS/end_to_end_cuda.json
+measure "streams, measured" 120 e2e --cold-start 1.3b-480x832-2 --json $RESULTS/end_to_end_cuda.json
 if "$PYTHON" -c 'import sys; from penstock.kernels.nvcc import obstacle; sys.exit(obstacle() is not None)'; then
   PENSTOCK_IMPL=gemm=measured,$HOPPER measure "streams by the kernels for Hopper, measured" 45 e2e \
     --shape 1.3b-480x832-2 1.3b-512x512-2 --note "PENSTOCK_IMPL=$HOPPER" --json $RESULTS/end_to_end_hopper.json

@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--note", action="append", default=[], help="a line to keep with the figures")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result file; - prints it")
     parser.add_argument("--beside", metavar="FILE", help="e2e: figures of another program, to put beside ours")
+    parser.add_argument("--cold-start", nargs="+", default=[], metavar="SHAPE",
+                        help="e2e: streams whose engine directory a fresh process opens as well")  # fmt: skip
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="compare two result files; measures nothing")
 
 
@@ -85,7 +87,8 @@ def measure(options: argparse.Namespace) -> Results:
         raise PenstockError(f"bench: e2e stands alone, got {' '.join(options.what)}")
     from penstock.benchmarks.end_to_end import measure_streams
 
-    return measure_streams(target, options.shape, options.passes, options.seconds, options.note, tell)
+    return measure_streams(target, options.shape, options.passes, options.seconds, options.note, tell,
+                           options.cold_start)  # fmt: skip
 
 
 def measure_ops(options: argparse.Namespace, target: Target) -> Results:
