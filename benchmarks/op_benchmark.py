@@ -70,7 +70,8 @@ def _normal_block() -> np.ndarray:
 
 
 def random_arrays(benchmark: OpBenchmark, call: Call) -> Arrays:
-    """Values of every role of a call: normal numbers, bytes, zeros for other integers, or what the op's file says.
+    """Values of every role of a call: normal numbers, bytes, zeros for other integers and for what the op only writes,
+    or what the op's file says.
 
     Floats are float32 and fit into bf16 exactly, so that all dtypes start from the same numbers.
     """
@@ -79,12 +80,14 @@ def random_arrays(benchmark: OpBenchmark, call: Call) -> Arrays:
     for index, (role, shape) in enumerate(call.shapes.items()):
         dtype = NUMPY_DTYPES.get(call.dtypes[role], np.float32)
         if role in fixed:
-            values = np.broadcast_to(np.asarray(fixed[role], dtype), shape)
+            values = np.broadcast_to(np.asarray(fixed[role], dtype), shape).copy()
+        elif role in call.outputs:
+            values = np.zeros(shape, dtype)
         elif dtype == np.uint8:
             values = np.random.default_rng(index).integers(0, 256, shape, np.uint8)
         elif np.issubdtype(dtype, np.floating):
-            values = np.resize(np.roll(_normal_block(), 7919 * index), shape) * _scale(role, shape)
-            values = (values.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+            block = np.roll(_normal_block(), 7919 * index) * _scale(role, shape)
+            values = np.resize((block.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32), shape)
         else:
             values = np.zeros(shape, dtype)
         arrays[role] = np.ascontiguousarray(values)

@@ -21,6 +21,7 @@ import numpy as np
 from penstock.runtime.engine import Engine
 from penstock.runtime.errors import PenstockError
 from penstock.runtime.plan import PlanBuilder, Tensor
+from penstock.runtime.safetensors_io import float32_to_bf16_bits
 
 from .cost import Call, Cost, Peaks
 from .libraries import torch
@@ -98,9 +99,12 @@ class EngineVariant:
                     plan.op(call.op, *roles, **call.attributes)
         self.session = Engine.create(plan.finish(), [], target.device, target.threads).session()
         self.written = {role: tensor.name for tensors in sets[0][1:] for role, tensor in tensors.items()}
-        for inputs, _, updates in sets:
-            for role, tensor in (inputs | updates).items():
-                self.session.write(tensor.name, values[role])
+        engine = self.session.engine
+        for role, tensor in (sets[0][0] | sets[0][2]).items():
+            is_bf16 = engine.tensor_info(tensor.name).dtype == "bf16"
+            stored = float32_to_bf16_bits(values[role]) if is_bf16 else values[role]  # once for all sets
+            for inputs, _, updates in sets:
+                self.session.write((inputs | updates)[role].name, stored)
 
     @staticmethod
     def _declare(plan: PlanBuilder, call: Call, index: int) -> tuple[dict[str, Tensor], ...]:
@@ -134,13 +138,15 @@ class TorchData:
             torch.set_num_threads(target.threads)
         self.dtype = torch.bfloat16 if target.is_cuda else torch.float32
         self.target, self.call, self.values = target, call, values
-        self.sets = [self.fresh() for _ in range(sets)]
+        first = self.fresh()
+        others = ({role: tensor.clone() for role, tensor in first.items()} for _ in range(sets - 1))
+        self.sets = [first, *others]
 
     def fresh(self) -> dict[str, Any]:
         return {role: self._tensor(role, array) for role, array in self.values.items()}
 
     def _tensor(self, role: str, array: np.ndarray) -> Any:
-        tensor = torch.from_numpy(array.copy()).to(self.target.device)
+        tensor = torch.from_numpy(array).to(self.target.device, copy=True)
         return tensor.to(self.dtype) if self.call.dtypes[role] == "compute" else tensor
 
 

@@ -139,13 +139,16 @@ class Session:
             ) from error
 
     def write(self, name: str, values: Any) -> None:
-        """Sets a whole input, state, output or step-state tensor; values are cast to its dtype, shapes must agree."""
+        """Sets a whole input, state, output or step-state tensor; values are cast to its dtype, shapes must agree.
+
+        bf16 is rounded to nearest even from floats, or taken as it is from uint16 bits, which :meth:`read` gives.
+        """
         info = self.engine.tensor_info(name)
-        is_bf16 = info.dtype == "bf16"
-        array = np.ascontiguousarray(values, dtype=np.float32 if is_bf16 else NUMPY_DTYPES[info.dtype])
+        is_rounded = info.dtype == "bf16" and getattr(values, "dtype", None) != np.uint16
+        array = np.ascontiguousarray(values, dtype=np.float32 if is_rounded else NUMPY_DTYPES[info.dtype])
         if array.shape != info.shape:
             raise PenstockError(f"tensor {name!r}: expected shape {list(info.shape)}, got {list(array.shape)}")
-        self._handle.write(name, float32_to_bf16_bits(array) if is_bf16 else array)
+        self._handle.write(name, float32_to_bf16_bits(array) if is_rounded else array)
 
     def read(self, name: str) -> np.ndarray:
         """A copy of an input, state, output or step-state tensor (bf16 as uint16 bits)."""

@@ -112,7 +112,8 @@ def test_a_gpu_variant_is_a_graph_over_all_sets(monkeypatch: pytest.MonkeyPatch)
                         "Stream": lambda: stream, "current_stream": lambda: stream}.items():  # fmt: skip
         assert hasattr(torch.cuda, name)
         monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(torch.Tensor, "to", lambda self, to: self.type(to) if isinstance(to, torch.dtype) else self)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, to, copy=False: self.type(to) if isinstance(to, torch.dtype)
+                        else self.clone())  # fmt: skip
     call = Call("scale", {"x": (4,), "n": (1,)}, {"x": "compute", "n": "i32"}, {})
     data = TorchData(call, {"x": np.ones(4, np.float32), "n": np.ones(1, np.int32)}, Target("cuda"), 3)
     assert [tensors["x"].dtype for tensors in data.sets] == [torch.bfloat16] * 3
