@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
-from penstock.kernels.causal_conv3d_sm90 import HopperTile, hopper_tile
+from penstock.kernels.causal_conv3d_sm90 import MULTIPROCESSORS, HopperTile, hopper_tile
 
 from .cost import Call, Peaks, op_cost
 from .results import Results, metrics_of
@@ -14,7 +14,6 @@ from .shapes import find_shape
 from .tables import markdown_table
 
 H100 = Peaks(790e12, 3.0e12)  # as others measured it
-MULTIPROCESSORS = 132
 HEADERS = ("convolution", "calls", "GFLOP", "MB", "floor, µs", "tile", "tiles", "busy", "µs", "% of floor")
 
 
@@ -67,10 +66,11 @@ def _tile_cells(call: Call) -> tuple[str, str, str]:
     _, height, width, outputs = call.shapes["y"]
     upsample = call.number("upsample")
     picture = height // upsample, width // upsample
-    tile = hopper_tile(call.shapes["x"][3], outputs, call.shapes["weight"][2], call.number("stride"), picture)
+    pictures = _frames(call) * upsample**2
+    tile = hopper_tile(call.shapes["x"][3], outputs, call.shapes["weight"][2], call.number("stride"), picture, pictures)
     if tile is None:
         return "Triton", "", ""
-    tiles = tile.boxes(picture) * _frames(call) * upsample**2 * (outputs // tile.columns)
+    tiles = tile.boxes(picture) * pictures * (outputs // tile.columns)
     return f"{tile.columns} x {tile.box[0]} x {tile.box[1]}", str(tiles), f"{100 * _busy(tile, tiles, picture):.0f} %"
 
 

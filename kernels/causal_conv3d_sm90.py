@@ -9,6 +9,8 @@ import triton
 from .causal_conv3d import SCALES, parameter_types
 from .nvcc import CudaVariant
 
+MULTIPROCESSORS = 132  # of an H100 or H200
+
 
 class HopperTile(NamedTuple):
     """A tile of causal_conv3d_sm90: output channels, taps that share their pixels, and a box of pixels."""
@@ -22,26 +24,39 @@ class HopperTile(NamedTuple):
         return triton.cdiv(picture[0], self.box[0]) * triton.cdiv(picture[1], self.box[1])
 
 
-def hopper_tile(inputs: int, outputs: int, kernel_height: int, stride: int,
-                picture: tuple[int, int]) -> HopperTile | None:  # fmt: skip
+def _pixels(columns: int) -> int:
+    """Of a tile, whose sums take at most 96 registers of a thread, in whole blocks of 64 for three warpgroups."""
+    return 192 * (192 // columns)
+
+
+def hopper_tile(inputs: int, outputs: int, kernel_height: int, stride: int, picture: tuple[int, int],
+                pictures: int) -> HopperTile | None:  # fmt: skip
     """The rules of csrc/ops/causal_conv3d/tile.h, with their reasons; None for a layer that Triton does.
 
-    picture: height and width in positions, which are pixels of y, of a doubled picture before doubling.
+    picture: height and width in positions, which are pixels of y, of a doubled picture before doubling; pictures: how
+    many of them, frames of y times the places of a doubled one.
     """
-    columns = next((n for n in (192, 96, 64) if outputs % n == 0), 0)
-    if inputs % 32 or not columns:
+    widest = next((n for n in (192, 96, 64) if outputs % n == 0), 0)
+    if inputs % 32 or not widest:
         return None
-    pixels = 192 * 192 // columns
     taps = kernel_height if stride == 1 and kernel_height in (2, 3) else 1
-    forms = [HopperTile(columns, taps, (pixels // width, width)) for width in (8, 16)]
-    return min(forms, key=lambda form: form.boxes(picture))
+    tiles = []
+    for columns in (192, 128) if widest == 192 and outputs % 128 == 0 else (widest,):
+        forms = [HopperTile(columns, taps, (_pixels(columns) // width, width)) for width in (8, 16)]
+        tiles.append(min(forms, key=lambda form: form.boxes(picture)))
+
+    def time(tile: HopperTile) -> int:
+        waves = triton.cdiv(tile.boxes(picture) * pictures * (outputs // tile.columns), MULTIPROCESSORS)
+        return waves * tile.columns * _pixels(tile.columns)
+
+    return min(tiles, key=time)
 
 
 def _hopper_variant(columns: int, taps: int) -> CudaVariant:
     """A form of csrc/ops/causal_conv3d/causal_conv3d_sm90.cu, whose file says how much shared memory it takes."""
     types = {name: kind for name, kind in parameter_types().items()
              if not name.startswith("has_") and name not in SCALES}  # fmt: skip
-    pixel_rows = 192 * 192 // columns + 16 * (taps - 1)
+    pixel_rows = _pixels(columns) + 16 * (taps - 1)
     stage = 64 * (pixel_rows + taps * columns)
     stages = (224 << 10) // stage
     return CudaVariant(
@@ -57,4 +72,4 @@ def _hopper_variant(columns: int, taps: int) -> CudaVariant:
     )
 
 
-VARIANTS = [_hopper_variant(columns, taps) for columns in (64, 96, 192) for taps in (1, 2, 3)]
+VARIANTS = [_hopper_variant(columns, taps) for columns in (64, 96, 128, 192) for taps in (1, 2, 3)]

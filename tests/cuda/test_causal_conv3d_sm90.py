@@ -45,11 +45,14 @@ CASES = {
     "192 columns, 3 taps": Case("picture", (32, 192), (11, 7), 2, steps=2),
     "192 columns, 2 taps": Case("up2d", (32, 192), (3, 5)),
     "192 columns, 1 tap": Case("up3d in time", (96, 192), (12, 9), 3),
+    "128 columns, 3 taps": Case("residual block", (32, 384), (9, 13), 3),
+    "128 columns, 2 taps": Case("up2d", (64, 384), (13, 6), 2),
+    "128 columns, 1 tap": Case("down2d", (32, 384), (3, 17), 2, steps=2),
     "64 columns, 3 taps": Case("memory block", (64, 64), (11, 21)),
     "64 columns, 2 taps": Case("up2d", (32, 64), (6, 3)),
     "64 columns, 1 tap": Case("pool", (32, 64), (40, 9)),
-    "two blocks of columns": Case("shortcut", (64, 384), (13, 6), 2),
-    "three blocks of columns": Case("shortcut", (32, 288), (2, 3)),
+    "three blocks of 192 columns": Case("shortcut", (64, 576), (13, 6), 2),
+    "three blocks of 96 columns": Case("shortcut", (32, 288), (2, 3)),
     "grow": Case("grow", (64, 128), (9, 4)),
     "down3d in time": Case("down3d in time", (32, 192), (3, 9), steps=2),
     "boxes 8 wide": Case("picture", (64, 192), (26, 9), 1, 8),
@@ -149,9 +152,10 @@ def test_tiles_cover_every_pixel_once(convolution: ctypes.CDLL, outputs: int, pi
         (96, 3, 1, (480, 832), [96, 3, 8, 384]),
         (192, 3, 1, (60, 104), [192, 3, 16, 192]),
         (384, 3, 1, (120, 208), [192, 3, 8, 192]),
+        (384, 3, 1, (60, 104), [128, 3, 16, 192]),
         (192, 2, 1, (120, 208), [192, 2, 8, 192]),
         (96, 3, 2, (240, 416), [96, 1, 8, 384]),
-        (768, 1, 1, (12, 16), [192, 1, 16, 192]),
+        (768, 1, 1, (12, 16), [128, 1, 16, 192]),
         (64, 5, 1, (480, 832), [64, 1, 8, 576]),
         (32, 3, 1, (60, 104), [0, 3, 0, 0]),
     ],
@@ -169,8 +173,9 @@ def test_form_is_what_python_says(rng: np.random.Generator, convolution: ctypes.
         outputs, kernel_height, stride = (int(rng.choice(sizes)) for sizes in ((64, 96, 128, 192, 288, 384),
                                                                                (1, 2, 3, 5), (1, 2)))  # fmt: skip
         picture = tuple(int(side) for side in rng.integers(1, 500, 2))
-        layer = ConvLayer(1, *picture, 32, outputs, 1, kernel_height, 3, stride, 1, 1, 1)
-        tile = hopper_tile(32, outputs, kernel_height, stride, picture)
+        frames, upsample = (int(n) for n in rng.integers(1, 3, 2))
+        layer = ConvLayer(frames, *picture, 32, outputs, 1, kernel_height, 3, stride, upsample, 1, 1)
+        tile = hopper_tile(32, outputs, kernel_height, stride, picture, frames * upsample**2)
         assert form_of(convolution, layer) == [tile.columns, tile.taps, tile.box[1], tile.box[0] * tile.box[1]]
 
 

@@ -65,7 +65,8 @@ struct Form {
 
 Form form_for_hopper(const OpArgs& args, const conv::Layer& layer, const cuda::Launcher& launcher) {
   const std::string wanted = cuda::wanted_implementation("causal_conv3d");
-  Form form{conv::columns_for(layer.outputs), conv::taps_for(layer.kernel_height, layer.stride), 0, 0};
+  Form form{conv::columns_for(layer, launcher.multiprocessors()), conv::taps_for(layer.kernel_height, layer.stride), 0,
+            0};
   if (form.columns > 0) {
     form.box_width = conv::box_width_for(layer.height, layer.width, form.columns);
     form.tiles = conv::Tiles(layer, form.columns, form.box_width).count();

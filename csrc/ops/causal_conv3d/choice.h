@@ -38,15 +38,16 @@ constexpr Choice choose(const Facts& facts) {
   // A network also has such layers: whoever asks for the CUDA kernel gets it where it is.
   if (facts.inputs % kDepth != 0)
     return {"triton", "a copy by TMA takes 32 input channels, and padding would be waste"};
-  if (columns_for(facts.outputs) == 0)
+  if (widest_columns(facts.outputs) == 0)
     return {"triton", "output channels in multiples of 64 or 96 fill a wgmma exactly"};
-  if (facts.has_norm && columns_for(facts.outputs) != facts.outputs)
+  if (facts.has_norm && widest_columns(facts.outputs) != facts.outputs)
     return {"triton", "a norm needs all channels of a pixel in one tile"};
   if (facts.has_codes) return {"triton", "the CUDA kernel has no 8-bit floats"};
   if (facts.tiles > INT32_MAX) return {"triton", "the CUDA kernel counts its tiles in 32 bits"};
   if (is_wanted) return {"cuda", "asked for"};
   if (!kIsVerifiedOnDevice) return {"triton", "the CUDA kernel has not been verified on a device"};
-  return {"cuda", "wgmma of 96 and 192 columns, and pixels that are read once for all taps of a column"};
+  return {"cuda",
+          "wgmma of as many columns as a tile has channels, and pixels that are read once for all taps of a column"};
 }
 
 }  // namespace penstock::conv

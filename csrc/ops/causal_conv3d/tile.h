@@ -1,7 +1,8 @@
 // How causal_conv3d_sm90 cuts a layer into tiles, for the host and the device alike.
 //
 // A tile is a box of pixels of one output frame times a block of output channels. Its sums take 96 registers of every
-// consumer's thread, whatever its shape, so few channels go with many pixels: 96 with 384, 192 with 192, 64 with 576.
+// consumer's thread, so few channels go with many pixels: 96 with 384, 192 with 192, 64 with 576. A smaller tile of 128
+// channels and 192 pixels is for small pictures.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +32,8 @@ struct Layer {
   int stride, upsample, time_stride, interleave;
 };
 
-// Output channels of a tile; 0: none that fits.
-constexpr int columns_for(int64_t outputs) {
+// The most output channels that a tile may have; 0: none that fits.
+constexpr int widest_columns(int64_t outputs) {
   // The more channels, the less often pixels are read: 192 where they divide, and never channels that are not there.
   return outputs % 192 == 0 ? 192 : outputs % 96 == 0 ? 96 : outputs % 64 == 0 ? 64 : 0;
 }
@@ -67,7 +68,7 @@ struct Tile {
 // All tiles of a layer, in the order in which they are computed: neighbours share their pixels, then their weights.
 class Tiles {
  public:
-  PENSTOCK_BOTH Tiles(const Layer& layer, int columns, int box_width)
+  PENSTOCK_BOTH constexpr Tiles(const Layer& layer, int columns, int box_width)
       : columns_(columns),
         box_width_(box_width),
         box_height_(pixels_of(columns) / box_width),
@@ -77,7 +78,7 @@ class Tiles {
         high_(ceil_div(layer.height, box_height_)),
         frames_(layer.frames) {}
 
-  PENSTOCK_BOTH int64_t count() const {
+  PENSTOCK_BOTH constexpr int64_t count() const {
     return static_cast<int64_t>(blocks_) * upsample_ * upsample_ * wide_ * high_ * frames_;
   }
 
@@ -93,5 +94,20 @@ class Tiles {
  private:
   int columns_, box_width_, box_height_, blocks_, upsample_, wide_, high_, frames_;
 };
+
+// How long all tiles take, in products of one multiprocessor: whole waves of equal tiles.
+constexpr int64_t time_of_waves(const Layer& layer, int columns, int multiprocessors) {
+  const int64_t tiles = Tiles(layer, columns, box_width_for(layer.height, layer.width, columns)).count();
+  return (tiles + multiprocessors - 1) / multiprocessors * columns * pixels_of(columns);
+}
+
+// Output channels of a tile; 0: none that fits.
+constexpr int columns_for(const Layer& layer, int multiprocessors) {
+  const int widest = widest_columns(layer.outputs);
+  // 384 channels of 60x104 pixels are 70 tiles of 192 on 132 multiprocessors: half of them would have nothing to do.
+  // 105 of 128 take two thirds of the time. Of equals the wider one reads pixels less often.
+  if (widest != 192 || layer.outputs % 128 != 0) return widest;
+  return time_of_waves(layer, 128, multiprocessors) < time_of_waves(layer, 192, multiprocessors) ? 128 : 192;
+}
 
 }  // namespace penstock::conv

@@ -19,8 +19,11 @@ void convolve_columns(const Arguments& arguments, int taps) {
 void convolve_form(const Arguments& arguments, int columns, int taps) {
   if (columns == 64) convolve_columns<64>(arguments, taps);
   if (columns == 96) convolve_columns<96>(arguments, taps);
+  if (columns == 128) convolve_columns<128>(arguments, taps);
   if (columns == 192) convolve_columns<192>(arguments, taps);
 }
+
+constexpr int kMultiprocessors = 132;
 
 }  // namespace
 
@@ -39,7 +42,7 @@ const char* emulate_causal_conv3d(const Frames* x, const uint16_t* weight, int w
                                   const penstock::conv::Layer* layer, int activation, int box_width, int programs,
                                   unsigned seed, int eager) {
   using namespace penstock::conv;
-  const int columns = columns_for(layer->outputs), taps = taps_for(layer->kernel_height, layer->stride);
+  const int columns = columns_for(*layer, kMultiprocessors), taps = taps_for(layer->kernel_height, layer->stride);
   if (box_width == 0) box_width = box_width_for(layer->height, layer->width, columns);
   const penstock::TiledTensor tensors[] = {tiled_frames(x->data, x->frames, *layer, columns, taps, box_width),
                                            tiled_weights(weight, weight_rows, *layer, columns)};
@@ -57,7 +60,7 @@ const char* emulate_causal_conv3d(const Frames* x, const uint16_t* weight, int w
 // The tiles of a layer as rows of (frame, down, right, row, column, channel); returns their number.
 int conv_tiles(const penstock::conv::Layer* layer, int* rows, int most) {
   using namespace penstock::conv;
-  const int columns = columns_for(layer->outputs);
+  const int columns = columns_for(*layer, kMultiprocessors);
   const Tiles tiles(*layer, columns, box_width_for(layer->height, layer->width, columns));
   const int count = static_cast<int>(tiles.count());
   for (int i = 0; i < std::min(count, most); ++i) {
@@ -71,7 +74,7 @@ int conv_tiles(const penstock::conv::Layer* layer, int* rows, int most) {
 // How the kernel would do a layer: columns, taps, box width and pixels of a tile.
 void conv_form(const penstock::conv::Layer* layer, int* form) {
   using namespace penstock::conv;
-  form[0] = columns_for(layer->outputs);
+  form[0] = columns_for(*layer, kMultiprocessors);
   form[1] = taps_for(layer->kernel_height, layer->stride);
   form[2] = form[0] ? box_width_for(layer->height, layer->width, form[0]) : 0;
   form[3] = form[0] ? pixels_of(form[0]) : 0;
