@@ -55,6 +55,11 @@ def _short(call: Call) -> str:
     words += [
         word for role, word in (("residual", "residual"), ("gamma", "norm"), ("raw", "raw")) if role in call.shapes
     ]
+    words += [
+        f"pixels {way}"
+        for way, role in (("in", "x"), ("out", "y"))
+        if call.attributes.get(f"{role}_range", "none") != "none"
+    ]
     return ", ".join(words)
 
 

@@ -283,9 +283,10 @@ def causal_conv3d(call: Call) -> Cost:
     _, height, width, _ = call.shapes["y"]
     positions = height * width // call.number("upsample") ** 2  # each makes a row of products for all its places
     flops = 2.0 * steps * positions * rows * prod(kernel) * inputs
-    # A plain tensor has no frames before its first.
-    halo = kernel[0] - call.number("time_stride") if "x_frame" in call.shapes else 0
-    nbytes = call.ring_bytes("x", call.number("frames") + halo) + call.ring_bytes("y", written)
+    # A plain tensor has no frames before its first. Of pixels the earlier frames are read from past, the new written.
+    frames, halo = call.number("frames"), kernel[0] - call.number("time_stride")
+    in_x = frames + (halo if "x_frame" in call.shapes and "past" not in call.shapes else 0)
+    nbytes = call.ring_bytes("x", in_x) + call.ring_bytes("past", frames + halo) + call.ring_bytes("y", written)
     nbytes += call.ring_bytes("residual", written) + call.ring_bytes("raw", written) + call.nbytes("weight")
     norm = 20.0 * written * prod(call.shapes["y"][1:]) if "gamma" in call.shapes else 0.0
     # Products of 8-bit floats count half, as in attention.
@@ -304,18 +305,6 @@ def spatial_attention(call: Call) -> Cost:
     tokens, _ = call.shapes["out"]
     flops = 4.0 * call.size("out") * (tokens // call.number("frames"))
     return Cost(flops, call.nbytes("qkv", "out"), flops)
-
-
-@_cost
-def frames_to_tensor(call: Call) -> Cost:
-    frames, height, width, _ = call.shapes["frames"]
-    return Cost(6.0 * frames * height * width, call.nbytes("frames") + call.ring_bytes("y", frames))
-
-
-@_cost
-def tensor_to_frames(call: Call) -> Cost:
-    frames, height, width, _ = call.shapes["frames"]
-    return Cost(15.0 * frames * height * width, call.ring_bytes("x", frames) + call.nbytes("frames"))
 
 
 @_cost

@@ -166,9 +166,10 @@ def first_output(call: Call) -> str:
     return next(role for roles in (call.outputs, call.updates) for role in call.shapes if role in roles)
 
 
-_UNSAID = {"stride": 1, "upsample": 1, "time_stride": 1, "interleave": 1, "activation": "none", "clamp": "none"}
-_SAID = (*_UNSAID, "norm", "range", "advance", "phase", "count", "skip")
-_OPTIONAL = ("residual", "gate", "x_frame", "y_frame", "raw", "mean", "noise")
+_UNSAID = {"stride": 1, "upsample": 1, "time_stride": 1, "interleave": 1, "activation": "none", "clamp": "none",
+           "x_range": "none", "y_range": "none"}  # fmt: skip
+_SAID = (*_UNSAID, "norm", "advance", "phase", "count")
+_OPTIONAL = ("residual", "gate", "past", "x_frame", "y_frame", "raw", "mean", "noise")
 
 
 def label(call: Call) -> str:

@@ -202,10 +202,8 @@ def launching(call: Call) -> Callable[[dict[str, Any]], Callable[[], Any]]:
         launch = getattr(importlib.import_module(f"penstock.kernels.{call.op}"), call.op)
     except ModuleNotFoundError:
         raise PenstockError(f"{call.op} has no Triton kernel") from None
-    names = {"range": "value_range"} if call.op.endswith(("_to_tensor", "_to_frames")) else {}
     known = launch.__code__.co_varnames[: launch.__code__.co_argcount]
-    attributes = {names.get(name, name): value for name, value in call.attributes.items()}
-    attributes = {name: value for name, value in attributes.items() if name in known and name not in call.shapes}
+    attributes = {name: value for name, value in call.attributes.items() if name in known and name not in call.shapes}
 
     def prepare(tensors: dict[str, Any]) -> Callable[[], Any]:
         run = partial(launch, **tensors, **attributes)

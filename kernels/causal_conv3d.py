@@ -16,6 +16,9 @@ Padding 96 to 128 would cost a third more; three times 32 would read shared memo
 wait for. Rows, columns, taps and strides are run-time values: they cost a few integer instructions per step, which
 hide behind the products, and one compiled form serves all kinds of layers.
 
+PIXELS: x or y is 8-bit pixels of a video. The numbers of new frames are also written into past, the ring where later
+calls find them: by the programs that have them anyway, so that frames take no pass of their own, in or out.
+
 CODES: with sum_scale x and weight are e4m3 codes, whose products are those of 8-bit tensor cores; with y_scale y is
 codes. A form for each, since the types differ. Hopper adds products of 8 bits with about 14 bits of the sum;
 EXACT_DEPTH of them are therefore summed from zero and then added in f32.
@@ -48,6 +51,37 @@ def taps_inside(top, left, height, width, kernel_height, kernel_width):
 
 
 @triton.jit
+def range_scale(value_range):
+    """(scale, offset) of pixels: they stand for v / scale - offset."""
+    return tl.where(value_range == 1, 127.5, 255.0), tl.where(value_range == 1, 1.0, 0.0)
+
+
+@triton.jit
+def numbers_of(pixels, value_range):
+    scale, offset = range_scale(value_range)
+    return tl.div_rn(pixels.to(tl.float32), scale) - offset
+
+
+@triton.jit
+def pixels_of(numbers, value_range):
+    """Clamped and rounded to even; NaN gives 0."""
+    WHOLE: tl.constexpr = 12582912.0  # 1.5 * 2^23: from here on floats are integers, so adding it rounds, to even
+    scale, offset = range_scale(value_range)
+    numbers = (numbers + offset) * scale
+    numbers = tl.where(numbers > 0.0, numbers, 0.0)  # false for NaN
+    numbers = tl.where(numbers < 255.0, numbers, 255.0)
+    return ((numbers + WHOLE) - WHOLE).to(tl.int32)
+
+
+@triton.jit
+def keep_frame(x, past, pixel, valid, inputs, x_range):
+    """Numbers of a block of pixels: x and past are the frame's. One channel after the other: there are few."""
+    for channel in range(inputs):
+        numbers = numbers_of(tl.load(x + pixel * inputs + channel, mask=valid, other=0), x_range)
+        tl.store(past + pixel * inputs + channel, numbers.to(past.dtype.element_ty), mask=valid)
+
+
+@triton.jit
 def add_to(sums, residual, bias, raw, sum_scale, offset, valid, column, outputs, group, has_bias, has_residual, has_raw,
            X_CODES: tl.constexpr):  # fmt: skip
     """sums + bias + residual, zero where there is no column, also written to raw; residual, raw: their frames,
@@ -63,8 +97,8 @@ def add_to(sums, residual, bias, raw, sum_scale, offset, valid, column, outputs,
 
 
 @triton.jit
-def finish(sums, scale, y, gamma, y_scale, offset, valid, column, outputs, has_gamma, activation,
-           Y_CODES: tl.constexpr):  # fmt: skip
+def finish(sums, scale, y, gamma, y_scale, offset, valid, column, outputs, has_gamma, activation, y_range,
+           Y_CODES: tl.constexpr, Y_PIXELS: tl.constexpr):  # fmt: skip
     """y = act(sums * scale * gamma), y being its frame; scale [M, 1] is 1 without gamma."""
     sums *= scale * tl.load(gamma + column, mask=(column < outputs) & (has_gamma != 0), other=1.0).to(tl.float32)
     if activation == 1:
@@ -73,19 +107,23 @@ def finish(sums, scale, y, gamma, y_scale, offset, valid, column, outputs, has_g
         sums = sums / (1.0 + tl.exp(-sums))
     if Y_CODES:
         sums *= 1.0 / tl.load(y_scale)
+    if Y_PIXELS:
+        sums = pixels_of(sums, y_range)
     tl.store(y + offset, sums.to(y.dtype.element_ty), mask=valid)
 
 
 @triton.jit
 def causal_conv3d_kernel(
-    x, x_frame, weight, bias, residual, residual_frame, gamma, y, y_frame, raw, raw_frame, sum_scale,
+    x, past, x_frame, weight, bias, residual, residual_frame, gamma, y, y_frame, raw, raw_frame, sum_scale,
     y_scale, x_frames, x_is_ring, residual_frames, residual_is_ring, y_frames, y_is_ring, raw_frames, raw_is_ring,
     height, width, inputs, outputs, kernel_time, kernel_height, kernel_width,
-    stride, upsample, time_stride, interleave, has_bias, has_residual, has_gamma, has_raw, activation,
+    stride, upsample, time_stride, interleave, has_bias, has_residual, has_gamma, has_raw, activation, x_range, y_range,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, UNROLL: tl.constexpr,
-    HALF: tl.constexpr, GATHER: tl.constexpr, X_CODES: tl.constexpr, Y_CODES: tl.constexpr,
+    HALF: tl.constexpr, GATHER: tl.constexpr, X_CODES: tl.constexpr, Y_CODES: tl.constexpr, X_PIXELS: tl.constexpr,
+    Y_PIXELS: tl.constexpr,
 ):  # fmt: skip
-    """height, width: of a frame of x. Grid: (blocks of positions x places x blocks of columns, frames of y)."""
+    """height, width: of a frame of x; x_frames, x_is_ring: of past, where x is pixels. Grid: (blocks of positions x
+    places x blocks of columns, frames of y)."""
     COLUMNS: tl.constexpr = BLOCK_N + BLOCK_N // 2 if HALF else BLOCK_N
     EXACT_DEPTH: tl.constexpr = BLOCK_K if X_CODES else 0
     positions_wide = width // stride
@@ -136,10 +174,16 @@ def causal_conv3d_kernel(
         frame = first_input + at_time
         known &= (frame >= 0) | (x_is_ring != 0)
         mask = ((inside >> (at_y * kernel_width + at_x)) & 1 != 0) & known
-        source = x + ring_index(first, frame, x_frames).to(tl.int64) * frame_elements
+        source = ring_index(first, frame, x_frames).to(tl.int64) * frame_elements
         source += start + (at_y * width + at_x) * inputs + channel
         for part in tl.static_range(UNROLL):
-            pixels = tl.load(source + part * BLOCK_K, mask=mask, other=0.0)
+            if X_PIXELS:  # frames of x are those from 0 on, in order
+                new, old = mask & (frame >= 0), mask & (frame < 0)
+                in_x = tl.cast(frame, tl.int64) * frame_elements + start + (at_y * width + at_x) * inputs + channel
+                numbers = numbers_of(tl.load(x + in_x, mask=new, other=0), x_range).to(weight.dtype.element_ty)
+                pixels = tl.where(new, numbers, tl.load(past + source, mask=old, other=0.0))
+            else:
+                pixels = tl.load(x + source + part * BLOCK_K, mask=mask, other=0.0)
             tap_row = done + part * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
             in_kernel = tap_row < depth
             weights = tl.load(weight + column * depth + tap_row, mask=(column < outputs) & in_kernel, other=0.0)
@@ -161,6 +205,11 @@ def causal_conv3d_kernel(
             tap_y = tl.where(next_frame, 0, tap_y)
             tap_time += next_frame.to(tl.int32)
 
+    if X_PIXELS:
+        kept = known_pixel & (x_is_ring != 0) & (first_column == 0)
+        slot = ring_index(first, out_frame, x_frames).to(tl.int64)
+        keep_frame(x + tl.cast(out_frame, tl.int64) * frame_elements, past + slot * frame_elements, position, kept,
+                   inputs, x_range)  # fmt: skip
     frame_outputs = tl.cast(positions, tl.int64) * (upsample * upsample) * outputs
     y += ring_index(first_frame(y_frame, y_frames, y_is_ring), out_frame, y_frames) * frame_outputs
     added = ring_index(first_frame(residual_frame, residual_frames, residual_is_ring), out_frame, residual_frames)
@@ -179,24 +228,30 @@ def causal_conv3d_kernel(
     norm = tl.sqrt(squares)
     scale = tl.sqrt(tl.cast(outputs, tl.float32)) / tl.where(norm < 1e-12, 1e-12, norm)  # NaN stays
     scale = tl.where(has_gamma != 0, scale, 1.0)
-    finish(sums, scale, y, gamma, y_scale, offset, valid, column, outputs, has_gamma, activation, Y_CODES)
+    finish(sums, scale, y, gamma, y_scale, offset, valid, column, outputs, has_gamma, activation, y_range, Y_CODES,
+           Y_PIXELS)  # fmt: skip
     if HALF:
         finish(half_sums, scale, y, gamma, y_scale, half_offset, half_valid, half_column, outputs, has_gamma,
-               activation, Y_CODES)  # fmt: skip
+               activation, y_range, Y_CODES, Y_PIXELS)  # fmt: skip
 
 
 def tile(
-    inputs: int, outputs: int, x_codes: bool = False, y_codes: bool = False
+    inputs: int,
+    outputs: int,
+    x_codes: bool = False,
+    y_codes: bool = False,
+    x_pixels: bool = False,
+    y_pixels: bool = False,
 ) -> tuple[dict[str, int | bool], int, int]:
     """(constants, warps, stages) for numbers of input and output channels; the launcher's rule.
 
     BLOCK_K divides ``inputs``. Many pixels per program read the weights less often, and few registers are then left for
     columns: 256 pixels go with up to 96 columns, 128 with up to 192.
     """
-    codes = {"X_CODES": x_codes, "Y_CODES": y_codes}
-    if inputs % 16:
+    types = {"X_CODES": x_codes, "Y_CODES": y_codes, "X_PIXELS": x_pixels, "Y_PIXELS": y_pixels}
+    if inputs % 16 or x_pixels:
         constants = {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32, "UNROLL": 1, "HALF": True, "GATHER": True}
-        return constants | codes, 8, 3
+        return constants | types, 8, 3
     depth = 64 if inputs % 64 == 0 else 32 if inputs % 32 == 0 else 16
     if outputs % 96 == 0:
         columns, half = (128, True) if outputs % 192 == 0 else (64, True)
@@ -214,21 +269,23 @@ def tile(
         "HALF": half,
         "GATHER": False,
     }
-    return constants | codes, 8, 3 if unroll > 1 else 4
+    return constants | types, 8, 3 if unroll > 1 else 4
 
 
 ACTIVATIONS = {"none": 0, "relu": 1, "silu": 2}
+RANGES = {"none": 0, "signed": 1, "unit": 2}
 
 
 def causal_conv3d(
     x, weight, y, frames: int, stride: int = 1, upsample: int = 1, time_stride: int = 1, interleave: int = 1,
-    activation: str = "none", bias=None, residual=None, gamma=None, raw=None, x_frame=None, residual_frame=None,
-    y_frame=None, raw_frame=None, sum_scale=None, y_scale=None,
+    activation: str = "none", x_range: str = "none", y_range: str = "none", bias=None, residual=None, gamma=None,
+    raw=None, past=None, x_frame=None, residual_frame=None, y_frame=None, raw_frame=None, sum_scale=None, y_scale=None,
 ) -> None:  # fmt: skip
     """Writes y and raw: torch tensors in the contract's roles and layouts, and its attributes."""
     _, height, width, inputs = x.shape
     outputs = y.shape[3]
-    constants, warps, stages = tile(inputs, outputs, sum_scale is not None, y_scale is not None)
+    codes = [scale is not None for scale in (sum_scale, y_scale)]
+    constants, warps, stages = tile(inputs, outputs, *codes, x_range != "none", y_range != "none")
     columns = constants["BLOCK_N"] * 3 // 2 if constants["HALF"] else constants["BLOCK_N"]
     if gamma is not None and outputs > columns:
         raise ValueError(f"a norm over {outputs} channels, but a program has {columns}")
@@ -238,26 +295,31 @@ def causal_conv3d(
     blocks = triton.cdiv(positions, constants["BLOCK_M"]) * upsample**2 * triton.cdiv(outputs, columns)
     flags = [int(tensor is not None) for tensor in (bias, residual, gamma, raw)]
     x, weight, y = as_codes(x, sum_scale), as_codes(weight, sum_scale), as_codes(y, y_scale)
-    residual, raw = y if residual is None else residual, y if raw is None else raw
-    x_frame, *x_ring = ring_arguments(x, x_frame)
+    # What is absent is not read, but of the type that it would have.
+    residual, raw = weight if residual is None else residual, weight if raw is None else raw
+    x_frame, *x_ring = ring_arguments(x if past is None else past, x_frame)
+    past = weight if past is None else past
     residual_frame, *residual_ring = ring_arguments(residual, residual_frame)
     y_frame, *y_ring = ring_arguments(y, y_frame)
     raw_frame, *raw_ring = ring_arguments(raw, raw_frame)
     causal_conv3d_kernel[(blocks, frames // time_stride * interleave)](
-        x, x_frame, weight, weight if bias is None else bias, residual, residual_frame,
+        x, past, x_frame, weight, weight if bias is None else bias, residual, residual_frame,
         weight if gamma is None else gamma, y, y_frame, raw, raw_frame, weight if sum_scale is None else sum_scale,
         weight if y_scale is None else y_scale, *x_ring, *residual_ring, *y_ring, *raw_ring, height, width, inputs,
         outputs, *weight.shape[1:4], stride, upsample, time_stride, interleave, *flags, ACTIVATIONS[activation],
-        **constants, num_warps=warps, num_stages=stages,
+        RANGES[x_range], RANGES[y_range], **constants, num_warps=warps, num_stages=stages,
     )  # fmt: skip
 
 
-_DATA = ("x", "weight", "bias", "residual", "gamma", "y", "raw")
+_DATA = ("x", "past", "weight", "bias", "residual", "gamma", "y", "raw")
+PIXELS = ("past", "x_range", "y_range")
 _COUNTERS = ("x_frame", "residual_frame", "y_frame", "raw_frame")
 SCALES = ("sum_scale", "y_scale")
 
 
-def parameter_types(x_codes: bool = False, y_codes: bool = False) -> dict[str, str]:
+def parameter_types(
+    x_codes: bool = False, y_codes: bool = False, x_pixels: bool = False, y_pixels: bool = False
+) -> dict[str, str]:
     """Triton's spelling of the type of each run-time parameter, in order."""
     types = dict.fromkeys(causal_conv3d_kernel.arg_names, "i32") | dict.fromkeys(_DATA, "*bf16")
     types |= dict.fromkeys(_COUNTERS, "*i64") | dict.fromkeys(SCALES, "*fp32")
@@ -265,30 +327,40 @@ def parameter_types(x_codes: bool = False, y_codes: bool = False) -> dict[str, s
         types |= {"x": "*fp8e4nv", "weight": "*fp8e4nv"}
     if y_codes:
         types["y"] = "*fp8e4nv"
+    types |= {name: "*u8" for name, given in (("x", x_pixels), ("y", y_pixels)) if given}
     return {name: kind for name, kind in types.items() if not name.isupper()}
 
 
-def _variant(inputs: int, outputs: int, x_codes: bool = False, y_codes: bool = False) -> Variant:
-    constants, warps, stages = tile(inputs, outputs, x_codes, y_codes)
-    types = parameter_types(x_codes, y_codes)
+def _variant(inputs: int, outputs: int, **types: bool) -> Variant:
+    """types: which of x_codes, y_codes, x_pixels and y_pixels hold."""
+    constants, warps, stages = tile(inputs, outputs, **types)
     # Rows of 3 or of few channels begin anywhere, those of all others at multiples of 16 bytes.
     divisible = _DATA if constants["GATHER"] else (*_DATA, "inputs")
     if constants["BLOCK_N"] > 16 and not constants["GATHER"]:
         divisible += ("outputs",)
-    architectures = FP8_ARCHITECTURES if x_codes or y_codes else ()
+    x_codes = constants["X_CODES"]
+    architectures = FP8_ARCHITECTURES if x_codes or constants["Y_CODES"] else ()
     needs = ("QGMMA",) if x_codes else ("HGMMA",)
-    return Variant(causal_conv3d_kernel, types, constants, divisible, warps, stages, needs, architectures=architectures)
+    return Variant(causal_conv3d_kernel, parameter_types(**types), constants, divisible, warps, stages, needs,
+                   architectures=architectures)  # fmt: skip
 
 
 # Input channels of a class stand for all of it; outputs 16 also for the 3 of a picture.
 VARIANTS = [
     _variant(3, 64),
+    _variant(3, 64, x_pixels=True),
     *(_variant(i, o) for i in (16, 32, 96, 64) for o in (16, 32, 64, 96, 128, 192)),
+    *(_variant(i, 16, y_pixels=True) for i in (16, 32, 96, 64)),
     # What fp8_vae needs for the Wan VAE and for that of `tiny`; norms over 384 channels are rms_silu's.
+    _variant(3, 96, x_pixels=True, y_codes=True),
+    _variant(96, 16, x_codes=True, y_pixels=True),
     *(
         _variant(i, o, y_codes=True)
-        for i, o in ((3, 96), (16, 32), (16, 64), (32, 32), (64, 32), (64, 64), (64, 96), (64, 192), (96, 96))
+        for i, o in ((16, 32), (16, 64), (32, 32), (64, 32), (64, 64), (64, 96), (64, 192), (96, 96))
     ),
-    *(_variant(i, o, x_codes=True) for i, o in ((32, 16), (32, 32), (64, 32), (64, 64), (64, 192), (96, 16), (96, 96))),
-    *(_variant(i, o, True, True) for i, o in ((32, 32), (32, 64), (64, 32), (64, 64), (64, 192), (96, 96), (96, 192))),
+    *(_variant(i, o, x_codes=True) for i, o in ((32, 16), (32, 32), (64, 32), (64, 64), (64, 192), (96, 96))),
+    *(
+        _variant(i, o, x_codes=True, y_codes=True)
+        for i, o in ((32, 32), (32, 64), (64, 32), (64, 64), (64, 192), (96, 96), (96, 192))
+    ),
 ]

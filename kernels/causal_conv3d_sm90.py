@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import triton
 
-from .causal_conv3d import SCALES, parameter_types
+from .causal_conv3d import PIXELS, SCALES, parameter_types
 from .nvcc import CudaVariant
 
 MULTIPROCESSORS = 132  # of an H100 or H200
@@ -55,7 +55,7 @@ def hopper_tile(inputs: int, outputs: int, kernel_height: int, stride: int, pict
 def _hopper_variant(columns: int, taps: int) -> CudaVariant:
     """A form of csrc/ops/causal_conv3d/causal_conv3d_sm90.cu, whose file says how much shared memory it takes."""
     types = {name: kind for name, kind in parameter_types().items()
-             if not name.startswith("has_") and name not in SCALES}  # fmt: skip
+             if not name.startswith("has_") and name not in SCALES + PIXELS}  # fmt: skip
     pixel_rows = _pixels(columns) + 16 * (taps - 1)
     stage = 64 * (pixel_rows + taps * columns)
     stages = (224 << 10) // stage

@@ -26,8 +26,10 @@ def take(x: Tensor, counter: Tensor | None, frames: int, halo: int = 0) -> Tenso
     return torch.stack([x[(int(counter[0]) - halo + i) % len(x)] for i in range(halo + frames)])
 
 
-def put(values: Tensor, counter: Tensor | None, frames: int | None) -> Outputs:
+def put(values: Tensor, counter: Tensor | None, frames: int | None, into: Tensor | None = None) -> Outputs:
     y = torch.full((frames or len(values), *values.shape[1:]), math.nan, dtype=values.dtype)
+    if into is not None:
+        y[:] = into
     for i, frame in enumerate(values):
         y[(i if counter is None else int(counter[0]) + i) % len(y)] = frame
     return {"y": y}
@@ -41,20 +43,30 @@ def causal_conv3d(
     activation: str, bias: Tensor | None = None, residual: Tensor | None = None, gamma: Tensor | None = None,
     x_frame: Tensor | None = None, residual_frame: Tensor | None = None, y_frame: Tensor | None = None,
     raw_frame: Tensor | None = None, sum_scale: Tensor | None = None, y_frames: int | None = None,
-    raw_frames: int | None = None,
+    raw_frames: int | None = None, past: Tensor | None = None, x_range: str = "none", y_range: str = "none",
 ) -> Outputs:  # fmt: skip
     """raw = conv + bias + residual over ``frames`` new frames, only where ``raw_frames`` is given, and y = act(raw), or
-    with gamma act(norm(raw) gamma); weight [u*u*g*O, kt, ky, kx, I]. With sum_scale x and weight are e4m3 codes."""
+    with gamma act(norm(raw) gamma); weight [u*u*g*O, kt, ky, kx, I]. With sum_scale x and weight are e4m3 codes. With
+    x_range x is pixels, and past is as the op leaves it; with y_range y is what is to be rounded to pixels."""
     if sum_scale is not None:
         x, weight = (codes.view(torch.float8_e4m3fn).to(sum_scale.dtype) for codes in (x, weight))
         weight = weight * sum_scale[:, None, None, None, None]
-    clip = take(x, x_frame, frames, weight.shape[1] - time_stride)
+    halo, kept = weight.shape[1] - time_stride, {}
+    if x_range != "none":
+        x = numbers_of(x, x_range, weight.dtype)
+    if past is not None:
+        clip = torch.cat([take(past, x_frame, 0, halo) if halo else x[:0], x[:frames]])
+        kept = {"past": put(x[:frames], x_frame, len(past), into=past)["y"]}
+    else:
+        clip = take(x, x_frame, frames, halo)
     raw = convolve(clip, weight, bias, stride, upsample, time_stride, interleave)
     if residual is not None:
         raw = raw + take(residual, residual_frame, len(raw))
     y = raw if gamma is None else normalize(raw, gamma)
     y = {"relu": torch.relu, "silu": F.silu, "none": lambda y: y}[activation](y)
-    return put(y, y_frame, y_frames) | ({"raw": put(raw, raw_frame, raw_frames)["y"]} if raw_frames else {})
+    if y_range != "none":
+        y = to_be_rounded(y, y_range)
+    return put(y, y_frame, y_frames) | kept | ({"raw": put(raw, raw_frame, raw_frames)["y"]} if raw_frames else {})
 
 
 def normalize(x: Tensor, gamma: Tensor) -> Tensor:
@@ -101,19 +113,16 @@ def spatial_attention(qkv: Tensor, frames: int) -> Outputs:
 # ---- frames and latents -------------------------------------------------------------------------------------------
 
 
-def frames_to_tensor(
-    frames: Tensor, value_range: str, dtype: torch.dtype, y_frame: Tensor | None = None, y_frames: int | None = None
-) -> Outputs:
-    """uint8 frames to [-1, 1] or [0, 1]."""
-    values = frames.to(dtype)
-    return put(values / 127.5 - 1 if value_range == "signed" else values / 255, y_frame, y_frames)
+def numbers_of(pixels: Tensor, value_range: str, dtype: torch.dtype) -> Tensor:
+    """uint8 pixels to [-1, 1] or [0, 1]."""
+    exact = pixels.double()
+    return (exact / 127.5 - 1 if value_range == "signed" else exact / 255).to(dtype)
 
 
-def tensor_to_frames(x: Tensor, frames: int, skip: int, value_range: str, x_frame: Tensor | None = None) -> Tensor:
-    """What is to be rounded to uint8 frames, NaN being 0: values from 0 to 255."""
-    values = take(x, x_frame, frames)[skip:]
-    values = (values.clamp(-1, 1) + 1) / 2 if value_range == "signed" else values.clamp(0, 1)
-    return values.nan_to_num(0.0) * 255
+def to_be_rounded(numbers: Tensor, value_range: str) -> Tensor:
+    """What is to be rounded to uint8 pixels, NaN being 0: values from 0 to 255."""
+    numbers = (numbers.clamp(-1, 1) + 1) / 2 if value_range == "signed" else numbers.clamp(0, 1)
+    return numbers.nan_to_num(0.0) * 255
 
 
 def latents_to_tensor(

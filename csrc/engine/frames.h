@@ -30,13 +30,14 @@ struct FrameRing {
   }
 };
 
-// The frames of a role; `counter` names the optional role that makes a ring of it. The op may then ask for the frames
-// -halo to count - 1, none of which share memory.
+// The frames of a role; `counter` names the optional role that makes a ring of it, if any. The op may then ask for the
+// frames -halo to count - 1, none of which share memory.
 template <typename T>
 FrameRing<T> frames_of(const OpArgs& args, std::string_view role, std::string_view counter, int64_t count,
                        int64_t halo = 0) {
   const TensorView& tensor = args.tensor(role);
-  FrameRing<T> ring{tensor.as<T>(), tensor.shape[0], tensor.size() / tensor.shape[0], 0, args.has(counter)};
+  FrameRing<T> ring{tensor.as<T>(), tensor.shape[0], tensor.size() / tensor.shape[0], 0,
+                    !counter.empty() && args.has(counter)};
   const int64_t needed = count + (ring.is_ring ? halo : 0);
   if (needed > ring.frames)
     fail(PENSTOCK_ERR_INVALID_ARGUMENT, args.contract->name, ": ", role, " has ", ring.frames, " frames, needs ",

@@ -18,7 +18,8 @@ enum class Access { kIn, kOut, kInOut };
 
 // One tensor of an op. `shape` is a list of dimensions separated by spaces; a dimension is a product of symbols and
 // integers: "S*F*h*w 3*H*D". Equal symbols must be equal over all roles and attributes of an op. Where the optional
-// role `coded_by` is given, the tensor holds 8-bit floats (e4m3 codes, u8) in place of `dtype`.
+// role `coded_by` is given, the tensor holds 8-bit floats (e4m3 codes, u8) in place of `dtype`; where the attribute
+// `pixels_by` is not its first choice, 8-bit pixels (u8).
 struct Role {
   const char* name;
   Access access;
@@ -26,16 +27,19 @@ struct Role {
   const char* shape;
   bool optional = false;
   const char* coded_by = "";
+  const char* pixels_by = "";
 };
 
-// One constant of an op. An integer attribute also binds the symbol of that name, if one is given.
+// One constant of an op. An integer attribute also binds the symbol of that name, if one is given, and so does a
+// choice: its number. An optional choice is the first one where it is absent.
 struct Attribute {
   enum class Type { kInt, kFloat, kChoice };
   const char* name;
   Type type;
-  const char* symbol = "";                // kInt: symbol that takes this value
-  std::vector<std::string> choices = {};  // kChoice: allowed values, the first is the default
+  const char* symbol = "";                // kInt, kChoice: symbol that takes this value
+  std::vector<std::string> choices = {};  // kChoice: allowed values
   int64_t minimum = 1;                    // kInt: smallest allowed value
+  bool optional = false;                  // kChoice
 };
 
 using Symbols = std::map<std::string, int64_t, std::less<>>;
@@ -51,7 +55,8 @@ struct OpContract {
   const char* formula;
   std::vector<Role> roles;
   std::vector<Attribute> attributes;
-  // Conditions that products of symbols cannot express; returns what is wrong, or an empty string.
+  // Conditions that products of symbols cannot express; returns what is wrong, or an empty string. An optional role
+  // that is given is a symbol, too, by its name.
   std::string (*condition)(const Symbols& symbols) = nullptr;
 };
 

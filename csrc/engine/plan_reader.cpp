@@ -130,6 +130,18 @@ void add_tensor(Plan& plan, PlanTensor tensor, const Json& record, int64_t& elem
   plan.tensors.push_back(std::move(tensor));
 }
 
+AttributeValue read_choice(const Json& json, const Attribute& attribute) {
+  AttributeValue value;
+  value.text = json.string();
+  std::string known;
+  for (; value.integer < static_cast<int64_t>(attribute.choices.size()); ++value.integer) {
+    const std::string& choice = attribute.choices[static_cast<size_t>(value.integer)];
+    if (choice == value.text) return value;
+    known += (known.empty() ? "" : ", ") + choice;
+  }
+  json.fail("expected one of ", known, ", got ", quoted(value.text));
+}
+
 AttributeValue read_attribute(const Json& json, const Attribute& attribute) {
   AttributeValue value;
   if (attribute.type == Attribute::Type::kInt) {
@@ -137,21 +149,19 @@ AttributeValue read_attribute(const Json& json, const Attribute& attribute) {
   } else if (attribute.type == Attribute::Type::kFloat) {
     value.real = json.real();
   } else {
-    value.text = json.string();
-    std::string known;
-    for (const std::string& choice : attribute.choices) {
-      if (choice == value.text) return value;
-      known += (known.empty() ? "" : ", ") + choice;
-    }
-    json.fail("expected one of ", known, ", got ", quoted(value.text));
+    return read_choice(json, attribute);
   }
   return value;
 }
 
 std::vector<AttributeValue> read_attributes(const Json& record, const OpContract& contract) {
   std::vector<AttributeValue> values;
-  for (const Attribute& attribute : contract.attributes)
-    values.push_back(read_attribute(record.at(attribute.name), attribute));
+  for (const Attribute& attribute : contract.attributes) {
+    if (attribute.optional && !record.find(attribute.name))
+      values.push_back({0, 0.0, attribute.choices.front()});
+    else
+      values.push_back(read_attribute(record.at(attribute.name), attribute));
+  }
   for (const auto& [name, value] : record.members()) {
     bool known = false;
     for (const Attribute& attribute : contract.attributes) known |= name == attribute.name;

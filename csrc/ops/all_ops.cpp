@@ -3,7 +3,6 @@
 #include "ops/cache_write/cache_write.h"
 #include "ops/causal_conv3d/causal_conv3d.h"
 #include "ops/cross_attention/cross_attention.h"
-#include "ops/frames_to_tensor/frames_to_tensor.h"
 #include "ops/gate_residual_layernorm/gate_residual_layernorm.h"
 #include "ops/gemm/gemm.h"
 #include "ops/latents_to_tensor/latents_to_tensor.h"
@@ -24,7 +23,6 @@
 #include "ops/rolling_attention_fp8/rolling_attention_fp8.h"
 #include "ops/sink_refresh/sink_refresh.h"
 #include "ops/spatial_attention/spatial_attention.h"
-#include "ops/tensor_to_frames/tensor_to_frames.h"
 #include "ops/tensor_to_latents/tensor_to_latents.h"
 #include "ops/time_embed/time_embed.h"
 #include "ops/unpatchify/unpatchify.h"
@@ -53,8 +51,6 @@ const std::vector<OpDefinition>& all_ops() {
       {&ops::kCacheWrite, ops::cache_write_cpu, ops::cache_write_cuda},
       {&ops::kRebaseKeys, ops::rebase_keys_cpu, ops::rebase_keys_cuda},
       {&ops::kReplicateSlots, ops::replicate_slots_cpu, ops::replicate_slots_cuda},
-      {&ops::kFramesToTensor, ops::frames_to_tensor_cpu, ops::frames_to_tensor_cuda},
-      {&ops::kTensorToFrames, ops::tensor_to_frames_cpu, ops::tensor_to_frames_cuda},
       {&ops::kMotionNoise, ops::motion_noise_cpu, ops::motion_noise_cuda},
       {&ops::kLatentsToTensor, ops::latents_to_tensor_cpu, ops::latents_to_tensor_cuda},
       {&ops::kTensorToLatents, ops::tensor_to_latents_cpu, ops::tensor_to_latents_cuda},

@@ -50,6 +50,22 @@ class Norm(NamedTuple):
     keep: bool
 
 
+class Pixels(NamedTuple):
+    """A convolution whose input or output is the frames of a video, 8-bit in the given range (see causal_conv3d.h).
+
+    ``past``: the ring of earlier frames of x, which gets the new ones; ``floats``: where y goes before it is rounded.
+    """
+
+    x_range: str = "none"
+    y_range: str = "none"
+    past: Clip | None = None
+    floats: Clip | None = None
+
+    @property
+    def ranges(self) -> dict[str, str]:
+        return {"x_range": self.x_range, "y_range": self.y_range}
+
+
 class FrameNetwork:
     """The tensors of one network that outlive a pass; weights and rings are declared at their first use.
 
@@ -129,11 +145,12 @@ class Pass:
     def conv(self, key: str, x: Clip, outputs: int, kernel: tuple[int, int, int], into: Clip | None = None,
              residual: Clip | None = None, taps: tuple[int, ...] = (0,), rows: int | None = None, bias: bool = True,
              stride: int = 1, upsample: int = 1, time_stride: int = 1, interleave: int = 1,
-             activation: str = "none", norm: Norm | None = None) -> Clip:  # fmt: skip
+             activation: str = "none", norm: Norm | None = None, pixels: Pixels | None = None) -> Clip:  # fmt: skip
         """activation(conv(x) + residual), into ``into`` or a new scratch clip. kernel = (kt, ky, kx), as published.
 
         ``upsample=2`` doubles the picture first. ``taps`` and ``rows`` say how the weight is packed (ConvKernel); the
-        rest are attributes of the op. With ``norm`` the op makes both, or the norm alone, and returns that.
+        rest are attributes of the op. With ``norm`` the op makes both, or the norm alone, and returns that. ``pixels``:
+        what is 8-bit on either side.
         """
         if into is None and (norm is None or norm.keep):
             into = self.scratch(key, x.rate // time_stride * interleave, scaled(x.picture, stride, upsample), outputs)
@@ -151,7 +168,11 @@ class Pass:
         inputs = {"x": x.tensor, "x_frame": x.counter, "weight": weight, "bias": offset, "sum_scale": sum_scale}
         if residual is not None:
             inputs |= {"residual": residual.tensor, "residual_frame": residual.counter}
-        made = {"y": into}
+        made, past, ranges = {"y": into}, None, {}
+        if pixels is not None:
+            ranges, past = pixels.ranges, pixels.past
+            made["raw"] = pixels.floats
+            inputs["x_frame"] = past.counter if past else x.counter
         if norm is not None:
             made = {"y": norm.into, "raw": into}
             inputs |= {"gamma": self.network.packed(norm.key, (outputs,)),
@@ -161,8 +182,9 @@ class Pass:
         inputs |= {f"{role}_frame": clip.counter for role, clip in made.items() if clip}
         written = {role: clip.tensor for role, clip in made.items() if clip}
         self.plan.op(
-            "causal_conv3d", inputs, written, frames=self.frames(x), stride=stride, upsample=upsample,
-            time_stride=time_stride, interleave=interleave, activation=activation,
+            "causal_conv3d", inputs, written, {"past": past.tensor} if past else None, frames=self.frames(x),
+            stride=stride, upsample=upsample, time_stride=time_stride, interleave=interleave, activation=activation,
+            **ranges,
         )  # fmt: skip
         return into
 
@@ -200,8 +222,6 @@ class VideoCoder(Protocol):
     def encode(self, frames: Tensor, latents: Tensor, first: bool) -> None: ...
 
     def decode(self, latents: Tensor, video: Tensor, first: bool, decoded: Tensor | None = None) -> None: ...
-
-    def decoded_frames(self, latents: int, first: bool) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -248,7 +268,6 @@ def coder_plan(plan: PlanBuilder, coder: VideoCoder, z_dim: int, size: CoderSize
         with plan.phase(f"decode{suffix}"):
             decoded = None
             if floats:
-                decoded_shape = (coder.decoded_frames(count, first), *shape[1:])
-                decoded = plan.output(f"decoded{suffix}", decoded_shape, "compute")
+                decoded = plan.output(f"decoded{suffix}", shape, "compute")
             coder.decode(latents, plan.output(f"video{suffix}", shape, "u8"), first, decoded)
     return plan.finish()

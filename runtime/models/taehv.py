@@ -15,7 +15,7 @@ import numpy as np
 from ..pack import Constant
 from ..plan import Plan, PlanBuilder, Tensor
 from ..vae_spec import FRAMES_PER_LATENT, Layer, TaehvSpec, taehv_decoder, taehv_encoder
-from .frame_network import Clip, CoderSize, FrameNetwork, Pass, check_frames, coder_plan, frame_slice
+from .frame_network import Clip, CoderSize, FrameNetwork, Pass, Pixels, check_frames, coder_plan, frame_slice
 
 _SQUARE, _POINT = (1, 3, 3), (1, 1, 1)
 _HALO = 1  # a MemBlock remembers one frame
@@ -33,25 +33,16 @@ class Taehv:
         self.encoder = FrameNetwork(plan, "taehv", "encoder", rates=(2, 1))
         self.decoder = FrameNetwork(plan, "taehv", "decoder", rates=(1, 2))
 
-    @staticmethod
-    def decoded_frames(latents: int, first: bool) -> int:
-        """Frames of ``decoded`` in :meth:`decode`: those that are dropped from the video are in it."""
-        return FRAMES_PER_LATENT * latents
-
     def encode(self, frames: Tensor, latents: Tensor, first: bool) -> None:
         """frames u8 [T, Y, X, 3] -> latents f32 [F, z, Y/8, X/8]; T = 4F, or 4F - 3 with the stream's ``first``."""
         check_frames("taehv encode", frames, latents, first)
         missing = _DROPPED if first else 0
         for index in range(latents.shape[0]):
             run = Pass(self.encoder, f"encode{index}")
-            x = run.scratch("frames", FRAMES_PER_LATENT, frames.shape[1:3], 3)
             start = FRAMES_PER_LATENT * index - missing
-            if start >= 0:
-                self._read_frames(frame_slice(self.plan, frames, start, FRAMES_PER_LATENT), x.tensor)
-            else:
-                for i in range(FRAMES_PER_LATENT):
-                    self._read_frames(frame_slice(self.plan, frames, 0, 1), frame_slice(self.plan, x.tensor, i, 1))
-            self._encode_pass(run, x, frame_slice(self.plan, latents, index, 1))
+            count = FRAMES_PER_LATENT if start >= 0 else 1
+            given = Clip(frame_slice(self.plan, frames, max(start, 0), count), count)
+            self._encode_pass(run, given, frame_slice(self.plan, latents, index, 1))
 
     def decode(self, latents: Tensor, video: Tensor, first: bool, decoded: Tensor | None = None) -> None:
         """latents f32 [F, z, Y/8, X/8] -> video u8 [T, Y, X, 3], and before rounding to ``decoded`` (compute)."""
@@ -60,27 +51,24 @@ class Taehv:
         for index in range(latents.shape[0]):
             skip = _DROPPED if first and index == 0 else 0
             count = FRAMES_PER_LATENT - skip
-            floats = None
-            if decoded is not None:
-                frames = frame_slice(self.plan, decoded, FRAMES_PER_LATENT * index, FRAMES_PER_LATENT)
-                floats = Clip(frames, FRAMES_PER_LATENT)
+            floats = None if decoded is None else Clip(frame_slice(self.plan, decoded, start, count), count)
             self._decode_pass(
                 Pass(self.decoder, f"decode{index}"),
                 frame_slice(self.plan, latents, index, 1),
-                frame_slice(self.plan, video, start, count),
-                skip,
+                Clip(frame_slice(self.plan, video, start, count), count),
                 floats,
             )
             start += count
 
     # ---- passes -------------------------------------------------------------------------------------------------
 
-    def _read_frames(self, frames: Tensor, x: Tensor) -> None:
-        self.plan.op("frames_to_tensor", {"frames": frames}, {"y": x}, range="unit")
-
-    def _encode_pass(self, run: Pass, x: Clip, latents: Tensor) -> None:
+    def _encode_pass(self, run: Pass, frames: Clip, latents: Tensor) -> None:
+        """One frame stands for itself and for those that are missing before it."""
         first, *layers, last = taehv_encoder(self.spec)
-        x = run.conv(first.key, x, first.outputs, _SQUARE, activation="relu")
+        x = run.scratch(first.key, FRAMES_PER_LATENT, frames.picture, first.outputs)
+        for start in range(0, FRAMES_PER_LATENT, frames.rate):
+            into = Clip(frame_slice(self.plan, x.tensor, start, frames.rate), frames.rate)
+            run.conv(first.key, frames, first.outputs, _SQUARE, into, activation="relu", pixels=Pixels(x_range="unit"))
         for layer, following in zip(layers, [*layers[1:], last], strict=True):
             if layer.kind == "pool":
                 taps = tuple(range(layer.factor))
@@ -94,7 +82,8 @@ class Taehv:
         self.plan.op("tensor_to_latents", {"x": x.tensor}, {"latents": latents})
         run.finish()
 
-    def _decode_pass(self, run: Pass, latents: Tensor, video: Tensor, skip: int, decoded: Clip | None) -> None:
+    def _decode_pass(self, run: Pass, latents: Tensor, video: Clip, decoded: Clip | None) -> None:
+        """The last frames of the latent, as many as ``video`` has."""
         first, *layers, last = taehv_decoder(self.spec)
         x = run.scratch("latents", 1, latents.shape[2:4], self.spec.z_dim)
         self.plan.op("latents_to_tensor", {"latents": latents}, {"y": x.tensor}, clamp="tanh3")
@@ -112,9 +101,8 @@ class Taehv:
                 activation = "none" if ring else "relu"
                 x = run.conv(layer.key, x, layer.outputs, _SQUARE, into=ring, bias=layer.bias, upsample=2,
                              activation=activation)  # fmt: skip
-        x = run.conv(last.key, x, last.outputs, _SQUARE, into=decoded)
-        roles = {"x": x.tensor}
-        self.plan.op("tensor_to_frames", roles, {"frames": video}, frames=run.frames(x), skip=skip, range="unit")
+        kept = Clip(frame_slice(self.plan, x.tensor, x.rate - video.rate, video.rate), video.rate)
+        run.conv(last.key, kept, last.outputs, _SQUARE, video, pixels=Pixels(y_range="unit", floats=decoded))
         run.finish()
 
     # ---- layers -------------------------------------------------------------------------------------------------

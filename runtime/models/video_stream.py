@@ -75,9 +75,8 @@ def _add_decoding(stream: DenoisingStream, coder: VideoCoder) -> None:
     last_slot = frame_slice(plan, stream.x0, stream.x0.shape[0] - 1, 1)
     for suffix, x0, first in (("_first", stream.x0_first, True), ("", last_slot, False)):
         shape = _video_shape(config, first)
-        decoded_frames = coder.decoded_frames(x0.shape[1], first)
         video = plan.output(f"video{suffix}", shape, "u8")
-        decoded = plan.output(f"decoded{suffix}", (decoded_frames, *shape[1:]), "compute")
+        decoded = plan.output(f"decoded{suffix}", shape, "compute")
         with plan.phase(f"decode{suffix}"):
             coder.decode(plan.view(x0, x0.shape[1:]), video, first, decoded)
 

@@ -23,7 +23,18 @@ from ..errors import PenstockError
 from ..pack import Constant
 from ..plan import Plan, PlanBuilder, Tensor
 from ..vae_spec import FRAMES_PER_LATENT, Layer, WanVaeSpec, wan_vae_decoder, wan_vae_encoder
-from .frame_network import Clip, CoderSize, FrameNetwork, Norm, Pass, check_frames, coder_plan, frame_slice, scaled
+from .frame_network import (
+    Clip,
+    CoderSize,
+    FrameNetwork,
+    Norm,
+    Pass,
+    Pixels,
+    check_frames,
+    coder_plan,
+    frame_slice,
+    scaled,
+)
 
 _CUBE, _SQUARE, _TIME, _POINT = (3, 3, 3), (1, 3, 3), (3, 1, 1), (1, 1, 1)
 _HALO = 2  # earlier frames that a kernel of 3 frames reads
@@ -69,11 +80,6 @@ class WanVae:
             name: plan.weight(f"vae.{name}", (spec.z_dim,), Constant(np.array(values, np.float32)), "f32")
             for name, values in (("mean", spec.mean), ("std", spec.std))
         }
-
-    @staticmethod
-    def decoded_frames(latents: int, first: bool) -> int:
-        """Frames of ``decoded`` in :meth:`decode`."""
-        return FRAMES_PER_LATENT * latents - (FRAMES_PER_LATENT - 1 if first else 0)
 
     def encode(self, frames: Tensor, latents: Tensor, first: bool) -> None:
         """frames u8 [T, Y, X, 3] -> latents f32 [F, z, Y/8, X/8]; T = 4F, or 4F - 3 with the stream's ``first``."""
@@ -125,10 +131,10 @@ class WanVae:
 
     def _encode_step(self, run: Pass, frames: Tensor, layers: list[Layer]) -> Clip:
         """What comes before the frame rate is halved."""
-        x = run.ring("encoder.conv1", self.step_frames, frames.shape[1:3], 3, _HALO)
-        roles = {"frames": frames, "y_frame": x.counter}
-        self.plan.op("frames_to_tensor", roles, {"y": x.tensor}, range="signed")
-        x = self._conv(run, "encoder.conv1", x, self.spec.base_dim, _CUBE, _norm_in(layers[0]))
+        past = run.ring("encoder.conv1", self.step_frames, frames.shape[1:3], 3, _HALO)
+        x = Clip(frames, self.step_frames)
+        x = self._conv(run, "encoder.conv1", x, self.spec.base_dim, _CUBE, _norm_in(layers[0]),
+                       pixels=Pixels(x_range="signed", past=past))  # fmt: skip
         return self._layers(run, layers, x, None)
 
     def _decode_pass(self, run: Pass, latents: Tensor, video: Tensor, decoded: Tensor | None) -> None:
@@ -157,9 +163,8 @@ class WanVae:
         """What comes after the frame rate was doubled for the last time, by the first of the layers."""
         x = self._double_picture(run, layers[0], x, _norm_in(layers[1]))
         x = self._layers(run, layers[1:], x, NextNorm("decoder.head.0", False))
-        x = run.conv("decoder.head.2", x, 3, _CUBE, into=decoded)
-        self.plan.op("tensor_to_frames", {"x": x.tensor}, {"frames": video}, frames=run.frames(x), skip=0,
-                     range="signed")  # fmt: skip
+        run.conv("decoder.head.2", x, 3, _CUBE, into=Clip(video, self.step_frames),
+                 pixels=Pixels(y_range="signed", floats=decoded))  # fmt: skip
 
     # ---- layers -------------------------------------------------------------------------------------------------
 

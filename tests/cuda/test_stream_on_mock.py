@@ -67,11 +67,12 @@ def test_attention_that_is_asked_for(run_with_driver: Callable, mock_driver: Pat
 
 
 @pytest.mark.skipif(obstacle() is not None, reason=f"no CUDA C++ kernels: {obstacle()}")
-@pytest.mark.parametrize(("coder", "few"), [("wan", 4 * 3 + 2 * 9), ("taehv", 4 * 3)])
+@pytest.mark.parametrize(("coder", "few"), [("wan", 4 * 3 + 2 * 9), ("taehv", 4 * 3 + 3)])
 def test_convolutions_that_are_asked_for(run_with_driver: Callable, mock_driver: Path, coder: str, few: int) -> None:
     """Those of few channels are Triton's in any case: the first of encoder and decoder, the last, and Wan's 1x1x1
     before and behind the latents. A network runs three times: twice in its first phase, once in the other; Wan's first
-    and last one, at the full frame rate, for each of the 1 + 4 + 4 frames."""
+    and last one, at the full frame rate, for each of the 1 + 4 + 4 frames. TAEHV takes the stream's first frame four
+    times."""
     script = Path(__file__).with_name("stream_on_mock.py")
     case = {**SIZE, "steps": 1, "encoder": coder, "decoder": coder, "wide_coders": True}
     case |= {"latent_norm": "normalized"} if coder == "taehv" else {}

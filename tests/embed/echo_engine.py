@@ -19,6 +19,7 @@ from penstock.runtime.prompt import PROMPT_FILE, Prompt, write_prompt
 from penstock.runtime.safetensors_io import TensorInfo, write_safetensors
 
 SIDE = 256  # of the matrices
+PLAIN = {"stride": 1, "upsample": 1, "time_stride": 1, "interleave": 1, "activation": "none"}
 PROMPT = np.arange(24, dtype=np.float32).reshape(3, 8)
 
 
@@ -30,6 +31,7 @@ def echo_plan(height: int, width: int, products: int) -> Plan:
     plan.step("prompt_length", "i32", (1,))
     scale = plan.weight("scale", (8,), None)
     weight = plan.weight("weight", (SIDE, SIDE), None)
+    same = plan.weight("same", (3, 1, 1, 1, 3), None)
     matrix, product = plan.state("matrix", (SIDE, SIDE)), plan.state("product", (SIDE, SIDE))
     with plan.phase("set_prompt"):
         plan.op("rms_norm", {"x": prompt, "weight": scale}, {"y": plan.output("normed", (4, 8), "compute")}, eps=1e-6)
@@ -39,12 +41,15 @@ def echo_plan(height: int, width: int, products: int) -> Plan:
         values = plan.state(f"values{suffix}", (count, height, width, 3))
         video = plan.output(f"video{suffix}", (count, height, width, 3), "u8")
         with plan.phase(f"encode{suffix}"):
-            plan.op("frames_to_tensor", {"frames": frames}, {"y": values}, range="unit")
+            plan.op(
+                "causal_conv3d", {"x": frames, "weight": same}, {"y": values}, frames=count, x_range="unit", **PLAIN
+            )
         with plan.phase(f"denoise{suffix}"):
             for _ in range(products):
                 plan.op("gemm", {"x": matrix, "weight": weight}, {"y": product}, activation="none")
         with plan.phase(f"decode{suffix}"):
-            plan.op("tensor_to_frames", {"x": values}, {"frames": video}, frames=count, skip=0, range="unit")
+            roles = {"x": values, "weight": same}
+            plan.op("causal_conv3d", roles, {"y": video}, frames=count, y_range="unit", **PLAIN)
     return plan.finish()
 
 
@@ -53,9 +58,10 @@ def write_engine(directory: Path, height: int = 16, width: int = 16, products: i
     plan = echo_plan(height, width, products)
     plan.validate()
     (directory / PLAN_FILE).write_text(plan.to_json())
-    infos = [TensorInfo.of("scale", "F32", (8,)), TensorInfo.of("weight", "F32", (SIDE, SIDE))]
-    ones = np.ones(SIDE * SIDE, np.float32)
-    write_safetensors(directory / WEIGHTS_FILE, infos, lambda info: [ones[: info.nbytes // 4].view(np.uint8)])
+    weights = {"scale": np.ones(8, np.float32), "weight": np.ones((SIDE, SIDE), np.float32),
+               "same": np.eye(3, dtype=np.float32).reshape(3, 1, 1, 1, 3)}  # fmt: skip
+    infos = [TensorInfo.of(name, "F32", values.shape) for name, values in weights.items()]
+    write_safetensors(directory / WEIGHTS_FILE, infos, lambda info: [weights[info.name].reshape(-1).view(np.uint8)])
     write_prompt(directory / PROMPT_FILE, Prompt(PROMPT, "a prompt", "test", len(PROMPT)), "F32")
 
 

@@ -34,8 +34,8 @@ DEVICE = os.environ.get("PENSTOCK_OPS_DEVICE", "cuda")
 DTYPE = torch.bfloat16 if DEVICE == "cuda" else torch.float32
 CPU_ONLY = {"raises", "Engine"}  # what tests of the CPU backend alone use
 # Whose tests compare what run_op gives them; elsewhere it is for the CPU backend.
-EXACT = {"advance_frames", "motion_noise", "replicate_slots", "ring_queue", "tensor_to_frames"}
-NO_CASES = {"quantize_cache"}  # tests/kernels has its cases, on a device too
+EXACT = {"advance_frames", "motion_noise", "replicate_slots", "ring_queue"}
+NO_CASES = {"coded_frames", "quantize_cache"}  # tests/kernels has their cases, on a device too
 
 
 class EngineOp:

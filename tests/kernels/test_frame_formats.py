@@ -1,4 +1,4 @@
-"""The kernels around the video autoencoders: 8-bit frames, latents, and the counters of rings."""
+"""The kernels around the video autoencoders: latents, and the counters of rings."""
 
 from __future__ import annotations
 
@@ -8,60 +8,11 @@ import torch
 
 from penstock.kernels import reference_vae
 from penstock.kernels.advance_frames import advance_frames
-from penstock.kernels.frames_to_tensor import frames_to_tensor
 from penstock.kernels.latents_to_tensor import latents_to_tensor
-from penstock.kernels.tensor_to_frames import tensor_to_frames
 from penstock.kernels.tensor_to_latents import tensor_to_latents
 from tests.helpers import normal
-from tests.kernels.check import Tensors, check_kernel, every_dtype, poison, run_kernel
+from tests.kernels.check import Tensors, check_kernel, every_dtype, run_kernel
 from tests.ops.test_causal_conv3d import counter_of, ring_of
-
-RANGES = ["signed", "unit"]
-SHAPE = (3, 9, 83, 3)  # more than a block of elements, and a ragged end
-
-
-def to_frames(x: torch.Tensor, value_range: str) -> torch.Tensor:
-    outputs = {"frames": poison(x.shape, torch.uint8)}
-    return run_kernel(tensor_to_frames, {"x": x}, outputs, skip=0, value_range=value_range)["frames"]
-
-
-@pytest.mark.parametrize("value_range", RANGES)
-@pytest.mark.parametrize("counter", [None, 5])
-@every_dtype
-def test_frames_to_tensor(rng: np.random.Generator, value_range: str, counter: int | None, dtype: torch.dtype) -> None:
-    inputs = {"frames": torch.from_numpy(rng.integers(0, 256, SHAPE, np.uint8))}
-    if counter is not None:
-        inputs["y_frame"] = torch.tensor([counter])
-    y_frames = 3 if counter is None else 4
-    y = run_kernel(frames_to_tensor, inputs, {"y": poison((y_frames, *SHAPE[1:]), dtype)}, value_range=value_range)["y"]
-    exact = reference_vae.frames_to_tensor(**inputs, value_range=value_range, dtype=torch.float32, y_frames=y_frames)
-    assert torch.equal(y.nan_to_num(9), exact["y"].to(dtype).nan_to_num(9))
-
-
-@pytest.mark.parametrize("value_range", RANGES)
-def test_tensor_to_frames(rng: np.random.Generator, value_range: str) -> None:
-    """The nearest integer, of the frames 3 and 4 of a ring that wraps."""
-    x = torch.from_numpy(ring_of(rng, SHAPE[1:], 16, 2, 0, 6)) * 0.7
-    inputs = {"x": x, "x_frame": torch.tensor([13])}
-    outputs = {"frames": poison((2, *SHAPE[1:]), torch.uint8)}
-    frames = run_kernel(tensor_to_frames, inputs, outputs, skip=3, value_range=value_range)["frames"]
-    exact = reference_vae.tensor_to_frames(x.double(), 5, 3, value_range, inputs["x_frame"])
-    assert (frames - exact).abs().max() <= 0.5 + 1e-4
-
-
-@pytest.mark.parametrize("value_range", RANGES)
-@every_dtype
-def test_bytes_come_back(value_range: str, dtype: torch.dtype) -> None:
-    frames = torch.arange(264).to(torch.uint8).reshape(1, 4, 22, 3)
-    values = run_kernel(
-        frames_to_tensor, {"frames": frames}, {"y": poison(frames.shape, dtype)}, value_range=value_range
-    )["y"]
-    assert torch.equal(to_frames(values, value_range), frames)
-
-
-def test_ties_go_to_even_and_nan_to_zero() -> None:
-    x = torch.tensor([127.5 / 255, 128.5 / 255, -1, 2, -np.inf, np.inf, np.nan, 0, 1]).reshape(1, 1, 3, 3)
-    assert to_frames(x, "unit").flatten().tolist() == [128, 128, 0, 255, 0, 255, 0, 0, 255]
 
 
 @pytest.mark.parametrize("clamp", ["none", "tanh3"])

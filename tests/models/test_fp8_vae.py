@@ -132,4 +132,5 @@ def test_what_is_coded() -> None:
         kernel = plan.tensor(op.inputs["weight"])
         is_cube = kernel.shape[1:4] == (3, 3, 3) and kernel.shape[4] > 16
         assert is_cube == (kernel.dtype == plan.tensor(op.inputs["x"]).dtype == "u8")
-        assert ("y_scale" in op.inputs) == (plan.tensor(op.outputs["y"]).dtype == "u8")
+        is_video = op.attributes.get("y_range", "none") != "none"
+        assert ("y_scale" in op.inputs) == (plan.tensor(op.outputs["y"]).dtype == "u8" and not is_video)

@@ -2,6 +2,7 @@
 //
 //   x               in   compute  [A, s P, s Q, I]       A frames, a ring if x_frame is given (engine/frames.h)
 //   x_frame         in   i64      [1]                    optional: frames seen before this call, at x's rate
+//   past            both compute  [E, s P, s Q, I]       optional, with x_range: a ring, with x_frame as its counter
 //   weight          in   compute  [u u g O, kt, ky, kx, I]   channels last; with u = 2 four kernels, as below
 //   bias            in   compute  [g O]                  optional
 //   residual        in   compute  [D, u P, u Q, O]       optional; a ring if residual_frame is given
@@ -18,6 +19,8 @@
 //   upsample        u: 2 doubles the picture, as below
 //   time_stride     d, interleave g: as below. These four are 1 or 2, stride and upsample not both 2
 //   activation      "none", "relu" or "silu"
+//   x_range         optional: "none"; with "signed" or "unit" x is 8-bit pixels v, u8, as below
+//   y_range         optional: "none"; with "signed" or "unit" y is 8-bit pixels, u8, as below
 //
 // Step t = 0 .. T/d - 1 reads the frames f(i) = d t + i - (kt - d) of x, i = 0 .. kt - 1, and writes the frames
 // g t + j of y, j = 0 .. g - 1. Negative frames are the halo: kt - d frames that earlier calls left in the ring, which
@@ -31,6 +34,11 @@
 //
 // With sum_scale the sum is one of codes, times sum_scale[((u a + b) g + j) O + o], what a product of 1 and 1 stands
 // for; with y_scale, a power of two, y is the nearest e4m3 floats to act(...) / y_scale. See precision fp8_vae.
+//
+// Pixels stand for v / 127.5 - 1 ("signed") or v / 255 ("unit"): x has the T new frames, which also go into past in
+// numbers, for the calls to come, and earlier ones are read there; y is clamped, rounded to even, and 0 for NaN. So the
+// first and the last layer of an autoencoder take and give the frames of a video as they are. With past, s, u, d and g
+// are 1.
 //
 // So the norm of the layer behind (rms_silu) costs no pass of its own, and what only it reads is never written.
 //
@@ -51,14 +59,15 @@ inline const OpContract kCausalConv3d{
     "causal_conv3d",
     "raw = conv(x) + bias + residual, y = act(raw) or act(norm(raw) * gamma)",
     {
-        {"x", Access::kIn, DType::kCompute, "A s*P s*Q I", false, "sum_scale"},
+        {"x", Access::kIn, DType::kCompute, "A s*P s*Q I", false, "sum_scale", "x_range"},
         {"x_frame", Access::kIn, DType::kI64, "1", true},
+        {"past", Access::kInOut, DType::kCompute, "E s*P s*Q I", true},
         {"weight", Access::kIn, DType::kCompute, "u*u*g*O kt ky kx I", false, "sum_scale"},
         {"bias", Access::kIn, DType::kCompute, "g*O", true},
         {"residual", Access::kIn, DType::kCompute, "D u*P u*Q O", true},
         {"residual_frame", Access::kIn, DType::kI64, "1", true},
         {"gamma", Access::kIn, DType::kCompute, "O", true},
-        {"y", Access::kOut, DType::kCompute, "B u*P u*Q O", false, "y_scale"},
+        {"y", Access::kOut, DType::kCompute, "B u*P u*Q O", false, "y_scale", "y_range"},
         {"y_frame", Access::kIn, DType::kI64, "1", true},
         {"raw", Access::kOut, DType::kCompute, "C u*P u*Q O", true},
         {"raw_frame", Access::kIn, DType::kI64, "1", true},
@@ -72,8 +81,17 @@ inline const OpContract kCausalConv3d{
         {"time_stride", Attribute::Type::kInt, "d"},
         {"interleave", Attribute::Type::kInt, "g"},
         {"activation", Attribute::Type::kChoice, "", {"none", "relu", "silu"}},
+        {"x_range", Attribute::Type::kChoice, "pixels_in", {"none", "signed", "unit"}, 1, true},
+        {"y_range", Attribute::Type::kChoice, "pixels_out", {"none", "signed", "unit"}, 1, true},
     },
     [](const Symbols& symbols) -> std::string {
+      const auto has = [&](const char* role) { return symbols.find(role) != symbols.end(); };
+      if (symbols.at("pixels_in") && has("sum_scale")) return "x cannot be pixels and 8-bit floats at once";
+      if (symbols.at("pixels_out") && has("y_scale")) return "y cannot be pixels and 8-bit floats at once";
+      if (has("past") && !(symbols.at("pixels_in") && has("x_frame"))) return "past needs x_range and x_frame";
+      if (symbols.at("pixels_in") && has("x_frame") && !has("past")) return "x_frame needs past where x is pixels";
+      if (has("past") && symbols.at("s") * symbols.at("u") * symbols.at("d") * symbols.at("g") != 1)
+        return "with past, stride, upsample, time_stride and interleave must be 1";
       for (const char* factor : {"s", "u", "d", "g"})
         if (symbols.at(factor) > 2) return "stride, upsample, time_stride and interleave must be 1 or 2";
       if (symbols.at("s") == 2 && symbols.at("u") == 2) return "stride and upsample must not both be 2";

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/cpu/float8.h"
+#include "engine/cpu/pixels.h"
 #include "engine/cpu/vector_math.h"
 #include "engine/frames.h"
 #include "engine/thread_pool.h"
@@ -56,14 +57,37 @@ void normalize_and_activate(const OpArgs& args, int64_t pixels, const float* raw
     std::copy_n(raw, pixels * channels, y);
 }
 
+int64_t halo_of(const OpArgs& args) { return args.dim("kt") - args.dim("d"); }
+
+bool is_signed(const OpArgs& args, const char* range) { return args.choice(range) == "signed"; }
+
+// The new frames, which are pixels, as numbers: behind the earlier ones in past, or in `numbers`.
+FrameRing<const float> read_frames(const OpArgs& args, std::vector<float>& numbers, ThreadPool& pool) {
+  const int64_t frames = args.dim("T");
+  const auto pixels = frames_of<const uint8_t>(args, "x", "", frames);
+  FrameRing<float> x{};
+  if (args.has("past")) {
+    x = frames_of<float>(args, "past", "x_frame", frames, halo_of(args));
+  } else {
+    numbers.resize(static_cast<size_t>(frames * pixels.frame_elements));
+    x = {numbers.data(), frames, pixels.frame_elements, 0, false};
+  }
+  const int64_t rows = args.tensor("x").shape[1], row = pixels.frame_elements / rows;
+  pool.for_each(frames * rows, [&](int64_t index) {
+    const int64_t frame = index / rows, first = index % rows * row;
+    read_pixels(row, pixels.frame(frame) + first, {is_signed(args, "x_range")}, x.frame(frame) + first);
+  });
+  return {x.base, x.frames, x.frame_elements, x.first, x.is_ring};
+}
+
 // The op with its tensors. T: of x and weight, float or codes.
 template <typename T>
 struct BoundConv {
-  explicit BoundConv(const OpArgs& args)
+  BoundConv(const OpArgs& args, const FrameRing<const T>& x)
       : args(args),
         conv(conv_of(args)),
         out_frames(args.dim("T") / conv.time_stride * conv.groups),
-        x(frames_of<const T>(args, "x", "x_frame", args.dim("T"), conv.kernel_time - conv.time_stride)),
+        x(x),
         pixel_blocks((conv.positions + kBlockPixels - 1) / kBlockPixels),
         places(conv.upsample * conv.upsample) {
     if (args.has("residual")) residual = frames_of<const float>(args, "residual", "residual_frame", out_frames);
@@ -143,16 +167,24 @@ void finish_frames(const OpArgs& args, const FrameRing<float>& raw, const FrameR
   });
 }
 
-// y in codes, and raw: a task for all channels of a block of pixels, whose numbers are nowhere else.
+// Bytes of y for `count` numbers, which are 8-bit floats in units of 1 / one, or pixels.
+void encode(const OpArgs& args, int64_t count, const float* numbers, float one, uint8_t* y) {
+  if (args.has("y_scale"))
+    encode_row_e4m3(numbers, count, one, y);
+  else
+    write_pixels(count, numbers, {is_signed(args, "y_range")}, y);
+}
+
+// y in bytes, and raw: a task for all channels of a block of pixels, whose numbers are nowhere else.
 template <typename T>
-void write_codes(const BoundConv<T>& bound, ThreadPool& pool) {
+void write_bytes(const BoundConv<T>& bound, ThreadPool& pool) {
   const OpArgs& args = bound.args;
   const Conv& conv = bound.conv;
   const int64_t channels = conv.out_channels, frame_blocks = bound.pixel_blocks * bound.places;
   const auto y = frames_of<uint8_t>(args, "y", "y_frame", bound.out_frames);
   FrameRing<float> raw{};
   if (args.has("raw")) raw = frames_of<float>(args, "raw", "raw_frame", bound.out_frames);
-  const float one = 1.0f / args.data<const float>("y_scale")[0];
+  const float one = args.has("y_scale") ? 1.0f / args.data<const float>("y_scale")[0] : 1.0f;
   pool.for_each(bound.out_frames * frame_blocks, [&](int64_t task) {
     thread_local std::vector<float> rows;
     rows.resize(static_cast<size_t>(kBlockPixels * channels));
@@ -172,15 +204,15 @@ void write_codes(const BoundConv<T>& bound, ThreadPool& pool) {
       std::copy_n(rows.data() + i * channels, channels, raw.frame(frame) + conv.out_pixel(place, first + i) * channels);
     normalize_and_activate(args, pixels, rows.data(), rows.data());
     for (int64_t i = 0; i < pixels; ++i)
-      encode_row_e4m3(rows.data() + i * channels, channels, one,
-                      y.frame(frame) + conv.out_pixel(place, first + i) * channels);
+      encode(args, channels, rows.data() + i * channels, one,
+             y.frame(frame) + conv.out_pixel(place, first + i) * channels);
   });
 }
 
 template <typename T>
-void run(const OpArgs& args, ThreadPool& pool) {
-  const BoundConv<T> bound(args);
-  if (args.has("y_scale")) return write_codes(bound, pool);
+void run(const OpArgs& args, const FrameRing<const T>& x, ThreadPool& pool) {
+  const BoundConv<T> bound(args, x);
+  if (args.has("y_scale") || args.choice("y_range") != "none") return write_bytes(bound, pool);
   const auto y = frames_of<float>(args, "y", "y_frame", bound.out_frames);
   const auto sums = args.has("raw") ? frames_of<float>(args, "raw", "raw_frame", bound.out_frames) : y;
   // An activation without a norm and without raw is applied while the block is in cache.
@@ -192,10 +224,14 @@ void run(const OpArgs& args, ThreadPool& pool) {
 }  // namespace
 
 void causal_conv3d_cpu(const OpArgs& args, ThreadPool& pool) {
+  thread_local std::vector<float> numbers;
+  const int64_t frames = args.dim("T");
   if (args.has("sum_scale"))
-    run<uint8_t>(args, pool);
+    run(args, frames_of<const uint8_t>(args, "x", "x_frame", frames, halo_of(args)), pool);
+  else if (args.choice("x_range") != "none")
+    run(args, read_frames(args, numbers, pool), pool);
   else
-    run<float>(args, pool);
+    run(args, frames_of<const float>(args, "x", "x_frame", frames, halo_of(args)), pool);
 }
 
 }  // namespace penstock::ops

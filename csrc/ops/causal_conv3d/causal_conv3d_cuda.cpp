@@ -14,18 +14,36 @@ namespace {
 
 constexpr const char* kHopperKernel = "causal_conv3d_sm90";
 
+bool has_pixels(const OpArgs& args, const char* range) { return args.choice(range) != "none"; }
+
 // The Triton variant for a layer: the rule of tile() in kernels/causal_conv3d.py.
 cuda::Numbers tile(const OpArgs& args) {
   const int64_t inputs = args.dim("I"), outputs = args.dim("O");
-  const int64_t x_codes = args.has("sum_scale"), y_codes = args.has("y_scale");
-  if (inputs % 16 != 0) return {{"GATHER", 1}, {"X_CODES", x_codes}, {"Y_CODES", y_codes}};
+  cuda::Numbers wanted{{"X_CODES", args.has("sum_scale")},
+                       {"Y_CODES", args.has("y_scale")},
+                       {"X_PIXELS", has_pixels(args, "x_range")},
+                       {"Y_PIXELS", has_pixels(args, "y_range")}};
+  wanted["GATHER"] = inputs % 16 != 0 || has_pixels(args, "x_range");
+  if (wanted["GATHER"]) return wanted;
   const int64_t depth = inputs % 64 == 0 ? 64 : inputs % 32 == 0 ? 32 : 16;
-  const int64_t unroll = depth == 32 && inputs % 96 == 0 ? 3 : 1;
   const bool half = outputs % 96 == 0;
   int64_t columns = half ? (outputs % 192 == 0 ? 128 : 64) : 16;
   while (!half && columns < 128 && columns < outputs) columns *= 2;
-  return {{"GATHER", 0},  {"BLOCK_K", depth},   {"UNROLL", unroll},  {"BLOCK_N", columns},
-          {"HALF", half}, {"X_CODES", x_codes}, {"Y_CODES", y_codes}};
+  wanted["BLOCK_K"] = depth;
+  wanted["UNROLL"] = depth == 32 && inputs % 96 == 0 ? 3 : 1;
+  wanted["BLOCK_N"] = columns;
+  wanted["HALF"] = half;
+  return wanted;
+}
+
+// Whether x or y is 8-bit floats or pixels.
+bool has_bytes(const OpArgs& args) {
+  return args.has("sum_scale") || args.has("y_scale") || has_pixels(args, "x_range") || has_pixels(args, "y_range");
+}
+
+// RANGES of kernels/causal_conv3d.py.
+int pixel_range(const OpArgs& args, const char* range) {
+  return has_pixels(args, range) ? args.choice(range) == "signed" ? 1 : 2 : 0;
 }
 
 // ACTIVATIONS of kernels/causal_conv3d.py.
@@ -73,14 +91,14 @@ Form form_for_hopper(const OpArgs& args, const conv::Layer& layer, const cuda::L
   }
   const conv::Choice choice =
       conv::choose({launcher.architecture(), launcher.has_kernel(kHopperKernel, {}), args.dim("I"), args.dim("O"),
-                    args.has("gamma"), args.has("sum_scale") || args.has("y_scale"), form.tiles, wanted});
+                    args.has("gamma"), has_bytes(args), form.tiles, wanted});
   if (choice.implementation.empty())
     fail(PENSTOCK_ERR_UNSUPPORTED, "PENSTOCK_IMPL: causal_conv3d=", wanted, ": ", std::string(choice.why));
   return choice.implementation == "cuda" ? form : Form{};
 }
 
 void add_sizes(cuda::Launch& launch, const OpArgs& args) {
-  cuda::add_ring_sizes(launch, args, "x", "x_frame");
+  cuda::add_ring_sizes(launch, args, args.has("past") ? "past" : "x", "x_frame");
   cuda::add_ring_sizes(launch, args, "residual", "residual_frame");
   cuda::add_ring_sizes(launch, args, "y", "y_frame");
   cuda::add_ring_sizes(launch, args, "raw", "raw_frame");
@@ -105,14 +123,14 @@ void run_by_triton(const OpArgs& args, cuda::Launcher& launcher) {
   const TensorView& x = args.tensor("x");
   const int64_t inputs = args.dim("I"), outputs = args.dim("O");
   cuda::Launch launch = launcher.kernel("causal_conv3d", tile(args));
-  for (const char* role : {"x", "x_frame", "weight", "bias", "residual", "residual_frame", "gamma", "y", "y_frame",
-                           "raw", "raw_frame", "sum_scale", "y_scale"})
+  for (const char* role : {"x", "past", "x_frame", "weight", "bias", "residual", "residual_frame", "gamma", "y",
+                           "y_frame", "raw", "raw_frame", "sum_scale", "y_scale"})
     launch.pointer(args.tensor(role));
   add_sizes(launch, args);
   launch.integer(x.shape[1]).integer(x.shape[2]).integer(inputs).integer(outputs);
   for (const char* symbol : {"kt", "ky", "kx", "s", "u", "d", "g"}) launch.integer(args.dim(symbol));
   for (const char* role : {"bias", "residual", "gamma", "raw"}) launch.integer(args.has(role));
-  launch.integer(activation(args));
+  launch.integer(activation(args)).integer(pixel_range(args, "x_range")).integer(pixel_range(args, "y_range"));
   const int64_t columns = launch.constant("BLOCK_N") * (launch.constant("HALF") ? 3 : 2) / 2;
   if (args.has("gamma") && outputs > columns)
     fail(PENSTOCK_ERR_UNSUPPORTED, "causal_conv3d: a norm over ", outputs, " channels on a CUDA device, at most ",

@@ -13,7 +13,7 @@ struct Facts {
   bool has_cuda_kernel;     // whether this build has causal_conv3d_sm90: it needs nvcc
   int64_t inputs, outputs;  // channels
   bool has_norm;            //
-  bool has_codes;           // 8-bit floats in or out
+  bool has_bytes;           // 8-bit floats or pixels in or out
   int64_t tiles;            // that the kernel would compute
   std::string_view wanted;  // from PENSTOCK_IMPL: "triton", "cuda" or empty
 };
@@ -42,7 +42,7 @@ constexpr Choice choose(const Facts& facts) {
     return {"triton", "output channels in multiples of 64 or 96 fill a wgmma exactly"};
   if (facts.has_norm && widest_columns(facts.outputs) != facts.outputs)
     return {"triton", "a norm needs all channels of a pixel in one tile"};
-  if (facts.has_codes) return {"triton", "the CUDA kernel has no 8-bit floats"};
+  if (facts.has_bytes) return {"triton", "the CUDA kernel reads and writes bf16 alone"};
   if (facts.tiles > INT32_MAX) return {"triton", "the CUDA kernel counts its tiles in 32 bits"};
   if (is_wanted) return {"cuda", "asked for"};
   if (!kIsVerifiedOnDevice) return {"triton", "the CUDA kernel has not been verified on a device"};

@@ -82,10 +82,10 @@ void conv_form(const penstock::conv::Layer* layer, int* form) {
 
 // The implementation that is chosen, a colon, and why.
 const char* choose_convolution(int architecture, int has_cuda_kernel, int64_t inputs, int64_t outputs, int has_norm,
-                               int has_codes, int64_t tiles, const char* wanted) {
+                               int has_bytes, int64_t tiles, const char* wanted) {
   static std::string text;
   const auto [implementation, why] = penstock::conv::choose(
-      {architecture, has_cuda_kernel != 0, inputs, outputs, has_norm != 0, has_codes != 0, tiles, wanted});
+      {architecture, has_cuda_kernel != 0, inputs, outputs, has_norm != 0, has_bytes != 0, tiles, wanted});
   text = std::string(implementation) + ": " + std::string(why);
   return text.c_str();
 }
