@@ -55,6 +55,7 @@ if "$PYTHON" -c 'import sys; from penstock.kernels.nvcc import obstacle; sys.exi
     --shape 1.3b-480x832-2 1.3b-512x512-2 --note "PENSTOCK_IMPL=$HOPPER" --json $RESULTS/end_to_end_hopper.json
 fi
 measure "ops, measured" 80 --json $RESULTS/ops_cuda.json
+measure "convolutions, measured" 45 causal_conv3d --all-calls --shape wan-480x832 --json $RESULTS/layers_cuda.json
 # Under compute-sanitizer test_sanitizer takes longer than all of this: pytest tests/gpu runs it.
 check "attention and convolutions" 90 tests/gpu/test_causal_conv3d.py tests/gpu/test_rolling_attention_fp8.py \
   tests/gpu/test_rolling_attention.py -k "not sanitizer"
