@@ -16,6 +16,8 @@ import numpy as np
 from penstock.runtime.engine import query_system
 from penstock.runtime.errors import PenstockError
 
+from .coded_frames import TOLERANCE as CODED_TOLERANCE
+from .coded_frames import as_numbers
 from .cost import COMPUTE_BYTES, Call, Cost, Peaks, op_cost
 from .libraries import torch, why_missing
 from .op_benchmark import GPU_ONLY, LIBRARY, Arrays, OpBenchmark, random_arrays
@@ -139,10 +141,11 @@ class CallBenchmark:
         yardstick = next((name for name in self.benchmark.baselines if name in self._results), None)
         if yardstick is None:
             return
-        limit = self.benchmark.tolerance[self.target.is_cuda]
+        tolerance = CODED_TOLERANCE if "y_scale" in self.call.shapes else self.benchmark.tolerance
+        limit = tolerance[self.target.is_cuda]
         for name, result in self._results.items():
             expected = self._results[yardstick]
-            self.errors[name] = max(difference(result[role], expected[role]) for role in expected if role in result)
+            self.errors[name] = max(self._difference(role, result, expected) for role in expected if role in result)
             if not self.errors[name] <= limit:
                 del self.variants[name]
                 self.skipped.add(
@@ -150,6 +153,9 @@ class CallBenchmark:
                     f"wrong: relative L2 {self.errors[name]:.1e} from {yardstick}, at most {limit:.0e}",
                 )
         self._results.clear()
+
+    def _difference(self, role: str, result: Arrays, expected: Arrays) -> float:
+        return difference(*(as_numbers(self.call, role, values[role]) for values in (result, expected)))
 
     def measure(self, seconds: float) -> dict[str, Measure]:
         return measure_interleaved(self.variants, seconds)

@@ -2,7 +2,7 @@
 
 1.3b-480x832-2        the stream of the 1.3B model at 480x832 with 2 slots (denoising steps), 6 cache frames
 14b-720x1280-4-c21    likewise, 21 cache frames
-wan-512x512           the Wan VAE alone; taehv-512x512: TAEHV
+wan-512x512           the Wan VAE alone; wan-512x512-fp8_vae: in that precision; taehv-512x512: TAEHV
 tiny-...              the tiny preset, for machines without a GPU
 """
 
@@ -26,7 +26,9 @@ SIZES = ((480, 832), (512, 512), (720, 1280))
 TINY_SIZES = ((64, 96), (128, 192))
 SLOTS = (1, 2, 3, 4)
 CACHES = (6, 21)
-CODERS = {"wan": {"decoder": "wan"}, "taehv": {"encoder": "taehv", "decoder": "taehv", "latent_norm": "normalized"}}
+# The name in front of the size, and behind it.
+CODERS = {("wan", ""): {"decoder": "wan"}, ("wan", "-fp8_vae"): {"decoder": "wan", "precision": "fp8_vae"},
+          ("taehv", ""): {"encoder": "taehv", "decoder": "taehv", "latent_norm": "normalized"}}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ def _shapes() -> dict[str, Shape]:
                     config = Config(height, width, steps=slots, cache_frames=frames)
                     found[shape] = Shape(shape, preset(name), config, ("denoise",), ("set_prompt", "denoise_first"))
     for prefix, model, sizes in (("", "1.3b", SIZES), ("tiny-", "tiny", TINY_SIZES)):
-        for coder, settings in CODERS.items():
+        for (coder, suffix), settings in CODERS.items():
             for height, width in sizes:
-                shape, config = f"{prefix}{coder}-{height}x{width}", Config(height, width, **settings)
+                shape, config = f"{prefix}{coder}-{height}x{width}{suffix}", Config(height, width, **settings)
                 found[shape] = Shape(shape, preset(MODELS[model]), config, ("encode", "decode"), ())
     return found
 
@@ -83,7 +85,7 @@ SHAPES = _shapes()
 # What is measured where nothing else is asked for, by kind of op and device.
 STANDARD = {
     ("dit", "cuda"): ("1.3b-480x832-2", "1.3b-480x832-4", "1.3b-512x512-2", "14b-480x832-2"),
-    ("coder", "cuda"): ("wan-480x832", "taehv-480x832"),
+    ("coder", "cuda"): ("wan-480x832", "taehv-480x832", "wan-480x832-fp8_vae"),
     ("dit", "cpu"): ("tiny-64x96-2",),
     ("coder", "cpu"): ("tiny-wan-64x96",),
 }

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..coded_frames import coded, coded_values, decoded
 from ..libraries import functional, torch
 from ..op_benchmark import OpBenchmark
 
@@ -18,13 +19,13 @@ def published_kernel(weight):
     return taps(*(taps(left, right, 3) for left, right in (row.unbind(0) for row in places.unbind(0))), 2)
 
 
-def doubled_kernel(call):
-    """Random weights of a doubled picture, as a 3x3 kernel has them; nothing for other layers.
+def values(call):
+    """Codes and scales; random weights of a doubled picture, as a 3x3 kernel has them.
 
     Small integers times a power of two: sums of four of them are then exact in bf16.
     """
     if call.number("upsample") == 1:
-        return {}
+        return coded_values(call)
     rows, time, _, _, inputs = call.shapes["weight"]
     kernel = np.random.default_rng(0).standard_normal((rows // 4, time, 3, 3, inputs), dtype=np.float32)
     kernel = np.clip(np.rint(8 * kernel), -32, 32) * np.float32(
@@ -32,7 +33,7 @@ def doubled_kernel(call):
     )
     sums = (np.array([[1, 0, 0], [0, 1, 1]], np.float32), np.array([[1, 1, 0], [0, 0, 1]], np.float32))
     places = [np.einsum("vy,wx,otyxi->otvwi", down, right, kernel) for down in sums for right in sums]
-    return {"weight": np.concatenate(places)}
+    return coded_values(call) | {"weight": np.concatenate(places)}
 
 
 def convolution(clip, weight, bias, residual, gamma, stride, upsample, time_stride, activation, interleave, raw=None):
@@ -66,6 +67,15 @@ def frames_with_halo(x, weight, frames, time_stride, x_frame=None, past=None):
     return (torch.zeros_like(ring[:1]).expand(halo, -1, -1, -1) if x_frame is None else ring[-halo:]), x[:frames]
 
 
+def decoded_inputs(x, weight, sum_scale, *others):
+    """x and weight as numbers; others: tensors of the compute dtype, or None."""
+    if sum_scale is None:
+        return x, weight
+    dtype = next(tensor.dtype for tensor in others if tensor is not None)
+    weight = decoded(weight, sum_scale, torch.float32) * sum_scale[:, None, None, None, None]
+    return decoded(x, sum_scale, dtype), weight.to(dtype)
+
+
 def channels_first(frames):
     return frames.permute(3, 0, 1, 2)[None]
 
@@ -76,7 +86,9 @@ def numbers_of(pixels, x_range, dtype):
     return pixels.to(dtype) / 127.5 - 1 if x_range == "signed" else pixels.to(dtype) / 255
 
 
-def to_pixels(made, y_range):
+def to_bytes(made, y_scale, y_range):
+    """y as codes or pixels, if it is."""
+    made["y"] = coded(made["y"], y_scale)
     if y_range != "none":
         numbers = made["y"].float()
         numbers = (numbers + 1) * 127.5 if y_range == "signed" else 255 * numbers
@@ -85,27 +97,31 @@ def to_pixels(made, y_range):
 
 
 def eager(x, weight, frames, stride, upsample, time_stride, interleave, activation, bias=None, residual=None,
-          gamma=None, raw=None, x_frame=None, past=None, x_range="none", y_range="none", **_):  # fmt: skip
+          gamma=None, raw=None, x_frame=None, past=None, sum_scale=None, y_scale=None, x_range="none", y_range="none",
+          **_):  # fmt: skip
+    x, weight = decoded_inputs(x, weight, sum_scale, gamma, bias)
     cache, new = (channels_first(part).contiguous()
                   for part in frames_with_halo(x, weight, frames, time_stride, x_frame, past))  # fmt: skip
     kernel = (published_kernel(weight) if upsample == 2 else weight).permute(0, 4, 1, 2, 3).contiguous()
     run = convolution(new, kernel, bias, residual, gamma, stride, upsample, time_stride, activation,
                       interleave, raw)  # fmt: skip
     if x_range == "none":
-        return lambda: to_pixels(run(torch.cat([cache, new], dim=2)), y_range)
+        return lambda: to_bytes(run(torch.cat([cache, new], dim=2)), y_scale, y_range)
     cache = cache.to(weight.dtype)
-    return lambda: to_pixels(run(torch.cat([cache, numbers_of(new, x_range, weight.dtype)], dim=2)), y_range)
+    return lambda: to_bytes(run(torch.cat([cache, numbers_of(new, x_range, weight.dtype)], dim=2)), y_scale, y_range)
 
 
 def ndhwc(x, weight, frames, stride, upsample, time_stride, interleave, activation, bias=None, residual=None,
-          gamma=None, raw=None, x_frame=None, past=None, x_range="none", y_range="none", **_):  # fmt: skip
+          gamma=None, raw=None, x_frame=None, past=None, sum_scale=None, y_scale=None, x_range="none", y_range="none",
+          **_):  # fmt: skip
+    x, weight = decoded_inputs(x, weight, sum_scale, gamma, bias)
     cache, new = frames_with_halo(x, weight, frames, time_stride, x_frame, past)
     clip = channels_first(torch.cat([cache.to(weight.dtype), numbers_of(new, x_range, weight.dtype)]))
     kernel = (published_kernel(weight) if upsample == 2 else weight).permute(0, 4, 1, 2, 3)
     run = convolution(clip, kernel, bias, residual, gamma, stride, upsample, time_stride, activation,
                       interleave, raw)  # fmt: skip
-    return lambda: to_pixels(run(clip), y_range)
+    return lambda: to_bytes(run(clip), y_scale, y_range)
 
 
-BENCHMARK = OpBenchmark("causal_conv3d", "coder", {"eager": eager, "ndhwc": ndhwc}, values=doubled_kernel,
+BENCHMARK = OpBenchmark("causal_conv3d", "coder", {"eager": eager, "ndhwc": ndhwc}, values=values,
                         has_cuda_form=True)  # fmt: skip

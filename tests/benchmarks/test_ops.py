@@ -34,8 +34,9 @@ def calls_of(op: str, shape: str | None = None) -> list[Call]:
 
 @pytest.mark.parametrize("op", known_ops())
 def test_all_variants_agree(op: str) -> None:
-    """Of every distinct call that the plan makes."""
-    for call in calls_of(op):
+    """Of every distinct call that the plan makes, and of some in 8-bit floats."""
+    coded = calls_of(op, "tiny-wan-64x96-fp8_vae") if find_op(op).kind == "coder" else []
+    for call in [*calls_of(op), *[call for call in coded if {"y_scale", "sum_scale"} & call.shapes.keys()][:5]]:
         skipped = Skipped()
         made = CallBenchmark(find_op(op), call, CPU, PEAKS, skipped)
         needing_more = {"triton, cuda, library", "sdpa-flash", "sdpa-cudnn", "cublaslt", "flash3", "flashinfer"}
