@@ -37,6 +37,7 @@ import triton.language as tl
 
 from .float8 import FP8_ARCHITECTURES, as_codes
 from .frame_ring import first_frame, ring_arguments, ring_index
+from .pixels import RANGES, keep_frame, numbers_of, pixels_of
 from .variant import Variant
 
 
@@ -48,37 +49,6 @@ def taps_inside(top, left, height, width, kernel_height, kernel_width):
         y, x = top + tap // kernel_width, left + tap % kernel_width
         inside |= ((y >= 0) & (y < height) & (x >= 0) & (x < width)).to(tl.int32) << tap
     return inside
-
-
-@triton.jit
-def range_scale(value_range):
-    """(scale, offset) of pixels: they stand for v / scale - offset."""
-    return tl.where(value_range == 1, 127.5, 255.0), tl.where(value_range == 1, 1.0, 0.0)
-
-
-@triton.jit
-def numbers_of(pixels, value_range):
-    scale, offset = range_scale(value_range)
-    return tl.div_rn(pixels.to(tl.float32), scale) - offset
-
-
-@triton.jit
-def pixels_of(numbers, value_range):
-    """Clamped and rounded to even; NaN gives 0."""
-    WHOLE: tl.constexpr = 12582912.0  # 1.5 * 2^23: from here on floats are integers, so adding it rounds, to even
-    scale, offset = range_scale(value_range)
-    numbers = (numbers + offset) * scale
-    numbers = tl.where(numbers > 0.0, numbers, 0.0)  # false for NaN
-    numbers = tl.where(numbers < 255.0, numbers, 255.0)
-    return ((numbers + WHOLE) - WHOLE).to(tl.int32)
-
-
-@triton.jit
-def keep_frame(x, past, pixel, valid, inputs, x_range):
-    """Numbers of a block of pixels: x and past are the frame's. One channel after the other: there are few."""
-    for channel in range(inputs):
-        numbers = numbers_of(tl.load(x + pixel * inputs + channel, mask=valid, other=0), x_range)
-        tl.store(past + pixel * inputs + channel, numbers.to(past.dtype.element_ty), mask=valid)
 
 
 @triton.jit
@@ -273,7 +243,6 @@ def tile(
 
 
 ACTIVATIONS = {"none": 0, "relu": 1, "silu": 2}
-RANGES = {"none": 0, "signed": 1, "unit": 2}
 
 
 def causal_conv3d(
