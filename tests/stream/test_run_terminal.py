@@ -23,7 +23,7 @@ from tests.stream.conftest import SIZE
 from tests.video.clips import clip
 
 PIPE = subprocess.PIPE
-COLUMNS = 80
+COLUMNS = 100  # enough for times of seconds too
 CTRL_C = 130
 
 
@@ -34,7 +34,7 @@ def frames() -> bytes:
 
 
 class Terminal:
-    """A terminal of 80 columns for the standard error of a process, and what was said there so far."""
+    """A terminal of 100 columns for the standard error of a process, and what was said there so far."""
 
     def __init__(self) -> None:
         self._own, self.end = pty.openpty()
