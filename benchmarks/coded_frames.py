@@ -19,19 +19,22 @@ TOLERANCE = (1e-2, 5e-2)
 
 
 def coded_values(call: Call) -> dict[str, Any]:
-    """Codes of numbers from 1/4 to 1.875, of either sign, and scales that keep the scale of activations."""
-    bits, values = np.random.default_rng(2), {}
+    """Random codes, and scales that keep the scale of activations."""
+    rng, values = np.random.default_rng(2), {}
     if "sum_scale" in call.shapes:
-        for role in ("x", "weight"):
-            magnitude = bits.integers(0x28, 0x40, call.shapes[role], np.uint8)
-            values[role] = magnitude | bits.integers(0, 2, call.shapes[role], np.uint8) << 7
+        values |= {role: random_codes(rng, call.shapes[role]) for role in ("x", "weight")}
         values["sum_scale"] = np.float32(prod(call.shapes["weight"][1:]) ** -0.5)
     return values | ({"y_scale": Y_SCALE} if "y_scale" in call.shapes else {})
 
 
-def decoded(codes, scale, dtype):
-    """Codes as numbers in ``dtype``; with ``scale`` None, what is given."""
-    return codes if scale is None else codes.view(torch.float8_e4m3fn).to(dtype)
+def random_codes(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Codes of numbers from 0.5 to 3.75, of either sign."""
+    return rng.integers(0x30, 0x48, shape, np.uint8) | rng.integers(0, 2, shape, np.uint8) << 7
+
+
+def decoded(codes, dtype):
+    """Codes as numbers in ``dtype``."""
+    return codes.view(torch.float8_e4m3fn).to(dtype)
 
 
 def coded(y, y_scale):
@@ -43,4 +46,4 @@ def as_numbers(call: Call, role: str, values: np.ndarray) -> np.ndarray:
     """An output as read from the engine or torch, with codes decoded: neighbouring bytes may be far apart."""
     if f"{role}_scale" not in call.shapes:
         return values
-    return torch.from_numpy(values.astype(np.uint8)).view(torch.float8_e4m3fn).float().numpy()
+    return decoded(torch.from_numpy(values.astype(np.uint8)), torch.float32).numpy()

@@ -72,8 +72,8 @@ def decoded_inputs(x, weight, sum_scale, *others):
     if sum_scale is None:
         return x, weight
     dtype = next(tensor.dtype for tensor in others if tensor is not None)
-    weight = decoded(weight, sum_scale, torch.float32) * sum_scale[:, None, None, None, None]
-    return decoded(x, sum_scale, dtype), weight.to(dtype)
+    weight = decoded(weight, torch.float32) * sum_scale[:, None, None, None, None]
+    return decoded(x, dtype), weight.to(dtype)
 
 
 def channels_first(frames):
@@ -105,8 +105,6 @@ def eager(x, weight, frames, stride, upsample, time_stride, interleave, activati
     kernel = (published_kernel(weight) if upsample == 2 else weight).permute(0, 4, 1, 2, 3).contiguous()
     run = convolution(new, kernel, bias, residual, gamma, stride, upsample, time_stride, activation,
                       interleave, raw)  # fmt: skip
-    if x_range == "none":
-        return lambda: to_bytes(run(torch.cat([cache, new], dim=2)), y_scale, y_range)
     cache = cache.to(weight.dtype)
     return lambda: to_bytes(run(torch.cat([cache, numbers_of(new, x_range, weight.dtype)], dim=2)), y_scale, y_range)
 

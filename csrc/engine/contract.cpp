@@ -77,7 +77,6 @@ std::string expected_text(const std::vector<Dimension>& dimensions, const Symbol
 struct Matcher {
   const OpContract& contract;
   const std::vector<const PlanTensor*>& tensors;
-  const std::vector<AttributeValue>& attributes;
   const std::string& where;
   std::vector<std::vector<Dimension>> shapes = {};
   Symbols symbols = {};
@@ -85,11 +84,8 @@ struct Matcher {
   // What a role's tensor must hold.
   DType dtype(size_t role) const {
     const Role& wanted = contract.roles[role];
-    for (size_t other = 0; other < tensors.size(); ++other)
-      if (tensors[other] && std::string_view(contract.roles[other].name) == wanted.coded_by) return DType::kU8;
-    for (size_t i = 0; i < attributes.size(); ++i)
-      if (attributes[i].integer > 0 && std::string_view(contract.attributes[i].name) == wanted.pixels_by)
-        return DType::kU8;
+    for (const char* symbol : wanted.bytes_by)
+      if (const auto found = symbols.find(symbol); found != symbols.end() && found->second > 0) return DType::kU8;
     return wanted.dtype;
   }
 
@@ -126,13 +122,14 @@ struct Matcher {
 
 Symbols bind_contract(const OpContract& contract, const std::vector<const PlanTensor*>& tensors,
                       const std::vector<AttributeValue>& attributes, const std::string& where) {
-  Matcher matcher{contract, tensors, attributes, where};
+  Matcher matcher{contract, tensors, where};
   for (size_t i = 0; i < attributes.size(); ++i)
     if (*contract.attributes[i].symbol) matcher.symbols[contract.attributes[i].symbol] = attributes[i].integer;
+  for (size_t role = 0; role < tensors.size(); ++role)
+    if (tensors[role] && contract.roles[role].optional) matcher.symbols[contract.roles[role].name] = 1;
   for (size_t role = 0; role < tensors.size(); ++role) {
     matcher.shapes.push_back(parse_shape(contract.roles[role].shape));
     if (!tensors[role]) continue;
-    if (contract.roles[role].optional) matcher.symbols[contract.roles[role].name] = 1;
     const bool same_rank = tensors[role]->shape.size() == matcher.shapes[role].size();
     if (!same_rank || tensors[role]->dtype != matcher.dtype(role)) matcher.mismatch(role);
   }

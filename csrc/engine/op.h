@@ -17,21 +17,20 @@ class ThreadPool;
 enum class Access { kIn, kOut, kInOut };
 
 // One tensor of an op. `shape` is a list of dimensions separated by spaces; a dimension is a product of symbols and
-// integers: "S*F*h*w 3*H*D". Equal symbols must be equal over all roles and attributes of an op. Where the optional
-// role `coded_by` is given, the tensor holds 8-bit floats (e4m3 codes, u8) in place of `dtype`; where the attribute
-// `pixels_by` is not its first choice, 8-bit pixels (u8).
+// integers: "S*F*h*w 3*H*D". Equal symbols must be equal over all roles and attributes of an op. Where one of the
+// symbols `bytes_by` is above 0, the tensor holds bytes (u8) in place of `dtype`: 8-bit floats (e4m3 codes), or pixels.
 struct Role {
   const char* name;
   Access access;
   DType dtype;
   const char* shape;
   bool optional = false;
-  const char* coded_by = "";
-  const char* pixels_by = "";
+  std::vector<const char*> bytes_by = {};
 };
 
 // One constant of an op. An integer attribute also binds the symbol of that name, if one is given, and so does a
-// choice: its number. An optional choice is the first one where it is absent.
+// choice: its number, from 0. An optional choice is the first one where it is absent. An optional role that is given
+// binds the symbol of its own name to 1.
 struct Attribute {
   enum class Type { kInt, kFloat, kChoice };
   const char* name;
@@ -55,8 +54,7 @@ struct OpContract {
   const char* formula;
   std::vector<Role> roles;
   std::vector<Attribute> attributes;
-  // Conditions that products of symbols cannot express; returns what is wrong, or an empty string. An optional role
-  // that is given is a symbol, too, by its name.
+  // Conditions that products of symbols cannot express; returns what is wrong, or an empty string.
   std::string (*condition)(const Symbols& symbols) = nullptr;
 };
 

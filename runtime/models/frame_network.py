@@ -172,7 +172,8 @@ class Pass:
         if pixels is not None:
             ranges, past = pixels.ranges, pixels.past
             made["raw"] = pixels.floats
-            inputs["x_frame"] = past.counter if past else x.counter
+        if past is not None:
+            inputs["x_frame"] = past.counter
         if norm is not None:
             made = {"y": norm.into, "raw": into}
             inputs |= {"gamma": self.network.packed(norm.key, (outputs,)),

@@ -41,9 +41,8 @@ def echo_plan(height: int, width: int, products: int) -> Plan:
         values = plan.state(f"values{suffix}", (count, height, width, 3))
         video = plan.output(f"video{suffix}", (count, height, width, 3), "u8")
         with plan.phase(f"encode{suffix}"):
-            plan.op(
-                "causal_conv3d", {"x": frames, "weight": same}, {"y": values}, frames=count, x_range="unit", **PLAIN
-            )
+            roles = {"x": frames, "weight": same}
+            plan.op("causal_conv3d", roles, {"y": values}, frames=count, x_range="unit", **PLAIN)
         with plan.phase(f"denoise{suffix}"):
             for _ in range(products):
                 plan.op("gemm", {"x": matrix, "weight": weight}, {"y": product}, activation="none")

@@ -212,7 +212,7 @@ void write_bytes(const BoundConv<T>& bound, ThreadPool& pool) {
 template <typename T>
 void run(const OpArgs& args, const FrameRing<const T>& x, ThreadPool& pool) {
   const BoundConv<T> bound(args, x);
-  if (args.has("y_scale") || args.choice("y_range") != "none") return write_bytes(bound, pool);
+  if (args.has("y_scale") || args.integer("y_range") > 0) return write_bytes(bound, pool);
   const auto y = frames_of<float>(args, "y", "y_frame", bound.out_frames);
   const auto sums = args.has("raw") ? frames_of<float>(args, "raw", "raw_frame", bound.out_frames) : y;
   // An activation without a norm and without raw is applied while the block is in cache.
@@ -228,7 +228,7 @@ void causal_conv3d_cpu(const OpArgs& args, ThreadPool& pool) {
   const int64_t frames = args.dim("T");
   if (args.has("sum_scale"))
     run(args, frames_of<const uint8_t>(args, "x", "x_frame", frames, halo_of(args)), pool);
-  else if (args.choice("x_range") != "none")
+  else if (args.integer("x_range") > 0)
     run(args, read_frames(args, numbers, pool), pool);
   else
     run(args, frames_of<const float>(args, "x", "x_frame", frames, halo_of(args)), pool);

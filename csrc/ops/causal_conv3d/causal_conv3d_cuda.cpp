@@ -14,16 +14,14 @@ namespace {
 
 constexpr const char* kHopperKernel = "causal_conv3d_sm90";
 
-bool has_pixels(const OpArgs& args, const char* range) { return args.choice(range) != "none"; }
-
 // The Triton variant for a layer: the rule of tile() in kernels/causal_conv3d.py.
 cuda::Numbers tile(const OpArgs& args) {
   const int64_t inputs = args.dim("I"), outputs = args.dim("O");
   cuda::Numbers wanted{{"X_CODES", args.has("sum_scale")},
                        {"Y_CODES", args.has("y_scale")},
-                       {"X_PIXELS", has_pixels(args, "x_range")},
-                       {"Y_PIXELS", has_pixels(args, "y_range")}};
-  wanted["GATHER"] = inputs % 16 != 0 || has_pixels(args, "x_range");
+                       {"X_PIXELS", args.integer("x_range") > 0},
+                       {"Y_PIXELS", args.integer("y_range") > 0}};
+  wanted["GATHER"] = inputs % 16 != 0 || args.integer("x_range") > 0;
   if (wanted["GATHER"]) return wanted;
   const int64_t depth = inputs % 64 == 0 ? 64 : inputs % 32 == 0 ? 32 : 16;
   const bool half = outputs % 96 == 0;
@@ -38,18 +36,7 @@ cuda::Numbers tile(const OpArgs& args) {
 
 // Whether x or y is 8-bit floats or pixels.
 bool has_bytes(const OpArgs& args) {
-  return args.has("sum_scale") || args.has("y_scale") || has_pixels(args, "x_range") || has_pixels(args, "y_range");
-}
-
-// RANGES of kernels/causal_conv3d.py.
-int pixel_range(const OpArgs& args, const char* range) {
-  return has_pixels(args, range) ? args.choice(range) == "signed" ? 1 : 2 : 0;
-}
-
-// ACTIVATIONS of kernels/causal_conv3d.py.
-int activation(const OpArgs& args) {
-  const std::string& name = args.choice("activation");
-  return name == "relu" ? 1 : name == "silu" ? 2 : 0;
+  return args.has("sum_scale") || args.has("y_scale") || args.integer("x_range") > 0 || args.integer("y_range") > 0;
 }
 
 int64_t out_frames(const OpArgs& args) { return args.dim("T") / args.dim("d") * args.dim("g"); }
@@ -115,7 +102,7 @@ void run_on_hopper(const OpArgs& args, const conv::Layer& layer, const Form& for
   add_sizes(launch, args);
   for (const char* symbol : {"P", "Q", "I", "O", "kt", "ky", "kx", "s", "u", "d", "g"})
     launch.integer(args.dim(symbol));
-  launch.integer(activation(args)).integer(layer.frames).integer(form.box_width);
+  launch.integer(args.integer("activation")).integer(layer.frames).integer(form.box_width);
   launch.run({std::min<int64_t>(form.tiles, launcher.multiprocessors())});
 }
 
@@ -130,7 +117,8 @@ void run_by_triton(const OpArgs& args, cuda::Launcher& launcher) {
   launch.integer(x.shape[1]).integer(x.shape[2]).integer(inputs).integer(outputs);
   for (const char* symbol : {"kt", "ky", "kx", "s", "u", "d", "g"}) launch.integer(args.dim(symbol));
   for (const char* role : {"bias", "residual", "gamma", "raw"}) launch.integer(args.has(role));
-  launch.integer(activation(args)).integer(pixel_range(args, "x_range")).integer(pixel_range(args, "y_range"));
+  // Choices in the order of ACTIVATIONS and RANGES in kernels/.
+  for (const char* choice : {"activation", "x_range", "y_range"}) launch.integer(args.integer(choice));
   const int64_t columns = launch.constant("BLOCK_N") * (launch.constant("HALF") ? 3 : 2) / 2;
   if (args.has("gamma") && outputs > columns)
     fail(PENSTOCK_ERR_UNSUPPORTED, "causal_conv3d: a norm over ", outputs, " channels on a CUDA device, at most ",

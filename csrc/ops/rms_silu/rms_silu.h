@@ -25,7 +25,7 @@ inline const OpContract kRmsSilu{
         {"x", Access::kIn, DType::kCompute, "A P Q C"},
         {"x_frame", Access::kIn, DType::kI64, "1", true},
         {"gamma", Access::kIn, DType::kCompute, "C"},
-        {"y", Access::kOut, DType::kCompute, "B P Q C", false, "y_scale"},
+        {"y", Access::kOut, DType::kCompute, "B P Q C", false, {"y_scale"}},
         {"y_frame", Access::kIn, DType::kI64, "1", true},
         {"y_scale", Access::kIn, DType::kF32, "1", true},
     },
